@@ -1,0 +1,25 @@
+//! What the user side tells the programs before they are loaded, beside filter and offsets.
+
+/// Switches in the object's read-only data; the verifier removes what is off.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "user",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct Config {
+    /// Bits of [`feature`].
+    pub features: u32,
+    /// Unread ring bytes above which a record wakes the reader; below, its timer does.
+    pub wake_bytes: u32,
+}
+
+const _: () = assert!(size_of::<Config>() == 8);
+
+/// Bits of [`Config::features`].
+pub mod feature {
+    /// Send "touched" news, so that the reader can report traffic of open connections.
+    pub const TRAFFIC: u32 = 1 << 0;
+    /// Send a record for every call that moves bytes.
+    pub const IO: u32 = 1 << 1;
+}

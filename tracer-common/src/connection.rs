@@ -1,0 +1,346 @@
+//! What the kernel keeps for one connection end, and the arithmetic on its TCP counters.
+//!
+//! A [`Connection`] is the whole truth of one end: identity, owner, stage times and totals. Every
+//! news record carries a copy of it, so a lost record costs nothing once a later one arrives.
+
+use crate::flow::Flow;
+use crate::tcp_state;
+
+/// Length of a kernel `comm`, with its NUL.
+pub const NAME_LEN: usize = 16;
+
+/// A task as the kernel names it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "user",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct Task {
+    /// Start of the process (its leader) in nanoseconds of boot time; with `tgid` it names one
+    /// process for good, however often the number is reused.
+    pub start_ns: u64,
+    /// Process id in the initial pid namespace; 0 means "no task known".
+    pub tgid: u32,
+    /// Thread id in the initial pid namespace.
+    pub tid: u32,
+    /// Effective uid in the initial user namespace.
+    pub uid: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// `comm` of the thread-group leader.
+    pub name: [u8; NAME_LEN],
+    /// `comm` of the thread.
+    pub thread: [u8; NAME_LEN],
+}
+
+const _: () = assert!(size_of::<Task>() == 56 && align_of::<Task>() == 8);
+
+/// `struct tcp_sock`'s own counters, read at the connection's end.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "user",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct TcpCounters {
+    /// `bytes_acked`: acknowledged by the peer, with one for our SYN (active side) and our FIN.
+    pub bytes_acked: u64,
+    /// `bytes_received`: in-order bytes that arrived, with one for the peer's FIN.
+    pub bytes_received: u64,
+    /// `write_seq`: end of what send calls queued.
+    pub write_seq: u32,
+    /// `snd_una`: first unacknowledged sequence number.
+    pub snd_una: u32,
+    /// `rcv_nxt`: next sequence number expected.
+    pub rcv_nxt: u32,
+    /// `copied_seq`: first sequence number the application has not read.
+    pub copied_seq: u32,
+    /// Smoothed round-trip time in microseconds.
+    pub srtt_us: u32,
+    /// Segments sent again (`total_retrans`).
+    pub retransmits: u32,
+}
+
+const _: () = assert!(size_of::<TcpCounters>() == 40 && align_of::<TcpCounters>() == 8);
+
+impl TcpCounters {
+    /// Bytes that send calls put into the socket.
+    ///
+    /// Sequence numbers also count our SYN (once the handshake is done, on the side that
+    /// connected) and our FIN once it is queued.
+    pub const fn queued(&self, outbound: bool, state_before_close: u8) -> u64 {
+        let control = outbound as u64 + tcp_state::sent_fin(state_before_close) as u64;
+        let outstanding = self.write_seq.wrapping_sub(self.snd_una) as u64;
+        (self.bytes_acked + outstanding).saturating_sub(control)
+    }
+
+    /// Bytes that were queued and never acknowledged.
+    pub const fn unsent(&self, state_before_close: u8) -> u64 {
+        let outstanding = self.write_seq.wrapping_sub(self.snd_una) as u64;
+        // Our FIN is the last sequence number: while anything is outstanding, it is.
+        outstanding.saturating_sub(tcp_state::sent_fin(state_before_close) as u64)
+    }
+
+    /// Bytes that left the receive queue for the application.
+    pub const fn copied(&self, fin_received: bool) -> u64 {
+        let waiting = self.rcv_nxt.wrapping_sub(self.copied_seq) as u64;
+        // Reading the end of file moves `copied_seq` past the FIN.
+        let fin_read = fin_received && waiting == 0;
+        self.bytes_received.saturating_sub(waiting).saturating_sub(fin_read as u64)
+    }
+
+    /// Bytes that arrived and were never read.
+    pub const fn unread(&self, fin_received: bool) -> u64 {
+        let waiting = self.rcv_nxt.wrapping_sub(self.copied_seq) as u64;
+        waiting.saturating_sub(fin_received as u64)
+    }
+}
+
+/// One end of one TCP connection.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "user",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct Connection {
+    /// Monotonic time of birth: SYN sent, or handshake done on the accepting side. With the
+    /// socket pointer it is the connection's identity.
+    pub birth_ns: u64,
+    /// When the handshake was done; 0 = not yet.
+    pub established_ns: u64,
+    /// When a process took an inbound connection from the queue; 0 = not yet.
+    pub accepted_ns: u64,
+    /// When TCP was over (`->CLOSE`); 0 = not yet.
+    pub closed_ns: u64,
+    /// Bytes the owner's send calls accepted.
+    pub owner_tx: u64,
+    /// Bytes copied to the owner.
+    pub owner_rx: u64,
+    /// Bytes sent by other processes; who they are is in the users map.
+    pub other_tx: u64,
+    /// Bytes copied to other processes.
+    pub other_rx: u64,
+    /// cgroup v2 id of the owner.
+    pub cgroup: u64,
+    /// The process that connected or accepted.
+    pub owner: Task,
+    /// The process that dropped the last descriptor or reset the connection.
+    pub closer: Task,
+    /// The kernel's counters at `->CLOSE`, or at release where those are later.
+    pub tcp: TcpCounters,
+    /// The two ends.
+    pub flow: Flow,
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// [`flags`].
+    pub flags: u32,
+    /// Traffic epoch of the last "touched" news.
+    pub epoch: u32,
+    /// Process that joined last: head of the chain in the users map; 0 = none but the owner.
+    pub last_user: u32,
+    /// `sk_err` at `->CLOSE`.
+    pub error: u32,
+    /// TCP state before `->CLOSE`.
+    pub state_before_close: u32,
+}
+
+const _: () = assert!(size_of::<Connection>() == 288 && align_of::<Connection>() == 8);
+
+/// Bits of [`Connection::flags`].
+pub mod flags {
+    /// This end accepted; otherwise it connected.
+    pub const INBOUND: u32 = 1 << 0;
+    /// The socket is gone: these are the final totals.
+    pub const RELEASED: u32 = 1 << 1;
+    /// A filter cannot be decided yet; no news is sent.
+    pub const UNDECIDED: u32 = 1 << 2;
+    /// The attempt ended without a connection.
+    pub const FAILED: u32 = 1 << 3;
+    /// The peer's FIN had arrived (`SOCK_DONE`).
+    pub const FIN_RECEIVED: u32 = 1 << 4;
+    /// The owner was taken from the first send or receive, not from an accept call.
+    pub const OWNER_BY_IO: u32 = 1 << 5;
+    /// `tcp` holds the kernel's counters.
+    pub const HAS_COUNTERS: u32 = 1 << 6;
+}
+
+impl Connection {
+    /// Nothing known yet.
+    pub const EMPTY: Self = Self {
+        birth_ns: 0,
+        established_ns: 0,
+        accepted_ns: 0,
+        closed_ns: 0,
+        owner_tx: 0,
+        owner_rx: 0,
+        other_tx: 0,
+        other_rx: 0,
+        cgroup: 0,
+        owner: Task {
+            start_ns: 0,
+            tgid: 0,
+            tid: 0,
+            uid: 0,
+            reserved: 0,
+            name: [0; NAME_LEN],
+            thread: [0; NAME_LEN],
+        },
+        closer: Task {
+            start_ns: 0,
+            tgid: 0,
+            tid: 0,
+            uid: 0,
+            reserved: 0,
+            name: [0; NAME_LEN],
+            thread: [0; NAME_LEN],
+        },
+        tcp: TcpCounters {
+            bytes_acked: 0,
+            bytes_received: 0,
+            write_seq: 0,
+            snd_una: 0,
+            rcv_nxt: 0,
+            copied_seq: 0,
+            srtt_us: 0,
+            retransmits: 0,
+        },
+        flow: Flow {
+            local_ip: [0; 16],
+            remote_ip: [0; 16],
+            local_port: 0,
+            remote_port: 0,
+            socket_family: 0,
+            reserved: 0,
+        },
+        netns: 0,
+        flags: 0,
+        epoch: 0,
+        last_user: 0,
+        error: 0,
+        state_before_close: 0,
+    };
+
+    /// Whether all bits of `flag` are set.
+    #[inline(always)]
+    pub const fn is(&self, flag: u32) -> bool {
+        self.flags & flag == flag
+    }
+
+    /// Bytes that hooks saw send calls accept, by any process.
+    pub const fn hooked_tx(&self) -> u64 {
+        self.owner_tx + self.other_tx
+    }
+
+    /// Bytes that hooks saw copied to any process.
+    pub const fn hooked_rx(&self) -> u64 {
+        self.owner_rx + self.other_rx
+    }
+
+    /// Bytes sent over the connection: the larger of what the hooks and what the kernel counted,
+    /// so that a path without a hook is in the total and only its process stays unknown.
+    pub const fn tx(&self) -> u64 {
+        let hooked = self.hooked_tx();
+        if !self.is(flags::HAS_COUNTERS) {
+            return hooked;
+        }
+        let queued = self.tcp.queued(!self.is(flags::INBOUND), self.state_before_close as u8);
+        if queued > hooked { queued } else { hooked }
+    }
+
+    /// Bytes received by the application, counted like [`Connection::tx`].
+    pub const fn rx(&self) -> u64 {
+        let hooked = self.hooked_rx();
+        if !self.is(flags::HAS_COUNTERS) {
+            return hooked;
+        }
+        let copied = self.tcp.copied(self.is(flags::FIN_RECEIVED));
+        if copied > hooked { copied } else { hooked }
+    }
+}
+
+/// Identity of a connection end: socket pointers are reused within milliseconds, births are not.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(
+    feature = "user",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct ConnectionKey {
+    /// The socket's kernel address; never leaves the program.
+    pub sk: u64,
+    /// [`Connection::birth_ns`].
+    pub birth_ns: u64,
+}
+
+const _: () = assert!(size_of::<ConnectionKey>() == 16);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tcp_state::{CLOSE_WAIT, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, LAST_ACK};
+
+    #[test]
+    fn an_orderly_active_end_owes_one_for_syn_and_one_for_fin() {
+        // 100 bytes sent, all acknowledged, both control numbers acknowledged.
+        let tcp = TcpCounters { bytes_acked: 102, write_seq: 5, snd_una: 5, ..Default::default() };
+        assert_eq!(tcp.queued(true, FIN_WAIT2), 100);
+        assert_eq!(tcp.unsent(FIN_WAIT2), 0);
+    }
+
+    #[test]
+    fn an_orderly_passive_end_owes_one_for_fin_only() {
+        let tcp = TcpCounters { bytes_acked: 101, write_seq: 5, snd_una: 5, ..Default::default() };
+        assert_eq!(tcp.queued(false, LAST_ACK), 100);
+    }
+
+    #[test]
+    fn a_reset_end_keeps_what_was_queued_and_not_acknowledged() {
+        // Sequence numbers wrap.
+        let tcp = TcpCounters {
+            bytes_acked: 1 + 60,
+            write_seq: 20,
+            snd_una: u32::MAX - 19,
+            ..Default::default()
+        };
+        assert_eq!(tcp.queued(true, ESTABLISHED), 100);
+        assert_eq!(tcp.unsent(ESTABLISHED), 40);
+        let with_fin = TcpCounters { write_seq: 21, ..tcp };
+        assert_eq!(with_fin.queued(true, FIN_WAIT1), 100);
+        assert_eq!(with_fin.unsent(FIN_WAIT1), 40);
+    }
+
+    #[test]
+    fn a_fin_counts_once_read_and_once_waiting() {
+        // 70 bytes and a FIN arrived; everything read, the end of file too.
+        let read = TcpCounters {
+            bytes_received: 71,
+            rcv_nxt: 1071,
+            copied_seq: 1071,
+            ..Default::default()
+        };
+        assert_eq!((read.copied(true), read.unread(true)), (70, 0));
+        // The end of file not read.
+        let waiting = TcpCounters { copied_seq: 1070, ..read };
+        assert_eq!((waiting.copied(true), waiting.unread(true)), (70, 0));
+        // 30 bytes and the end of file not read.
+        let unread = TcpCounters { copied_seq: 1040, ..read };
+        assert_eq!((unread.copied(true), unread.unread(true)), (40, 30));
+        // No FIN came.
+        let open = TcpCounters { bytes_received: 70, rcv_nxt: 1070, copied_seq: 1040, ..read };
+        assert_eq!((open.copied(false), open.unread(false)), (40, 30));
+    }
+
+    #[test]
+    fn totals_take_the_larger_count() {
+        let mut connection = Connection { owner_tx: 10, other_tx: 5, ..Connection::EMPTY };
+        assert_eq!(connection.tx(), 15);
+        connection.flags = flags::HAS_COUNTERS;
+        connection.state_before_close = u32::from(CLOSE_WAIT);
+        connection.tcp.bytes_acked = 21;
+        assert_eq!(connection.tx(), 20, "20 queued, 15 of them seen by hooks");
+        connection.tcp.bytes_acked = 1;
+        assert_eq!(connection.tx(), 15, "counters that tcp_disconnect zeroed change nothing");
+    }
+}

@@ -1,0 +1,58 @@
+//! Totals of connection ends that could be kept nowhere else.
+//!
+//! When the ring is full *and* the pending map is full, a released connection is added to one row
+//! per (namespace, process, local port). Its peer is lost, its totals are not.
+
+use crate::connection::NAME_LEN;
+
+/// Key of the folded map.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "user",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct FoldedKey {
+    /// Start of the owner, nanoseconds of boot time.
+    pub start_ns: u64,
+    /// Network namespace.
+    pub netns: u32,
+    /// The owner; 0 = never accepted.
+    pub tgid: u32,
+    /// The owner's uid.
+    pub uid: u32,
+    /// Port of this end: the listener's for inbound connections, the peer's for outbound ones.
+    pub port: u16,
+    /// 1 = inbound.
+    pub inbound: u16,
+}
+
+const _: () = assert!(size_of::<FoldedKey>() == 24);
+
+/// Sums over the folded ends.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "user",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct FoldedTotals {
+    /// Ends that were connections.
+    pub connections: u64,
+    /// Attempts that failed.
+    pub failures: u64,
+    /// Bytes sent.
+    pub tx: u64,
+    /// Bytes received.
+    pub rx: u64,
+    /// The owner's name.
+    pub name: [u8; NAME_LEN],
+}
+
+const _: () = assert!(size_of::<FoldedTotals>() == 48 && align_of::<FoldedTotals>() == 8);
+
+impl FoldedTotals {
+    /// Nothing folded yet.
+    pub const EMPTY: Self =
+        Self { connections: 0, failures: 0, tx: 0, rx: 0, name: [0; NAME_LEN] };
+}

@@ -1,0 +1,59 @@
+//! What the eBPF programs and the user side agree on: layouts, tags and names.
+//!
+//! Everything here is plain data of a fixed layout, asserted beside each struct. The crate is
+//! built by two compilers (rustc for the host, rustc for `bpfel-unknown-none`), so it has no
+//! dependency on either side.
+#![no_std]
+
+pub mod config;
+pub mod connection;
+pub mod counters;
+pub mod event;
+pub mod filter;
+pub mod flow;
+pub mod folded;
+pub mod offsets;
+pub mod tcp_state;
+pub mod users;
+
+/// Names of the read-only globals that the user side sets before it loads the programs.
+pub mod global {
+    /// [`crate::offsets::Offsets`].
+    pub const OFFSETS: &str = "OFFSETS";
+    /// [`crate::filter::Filter`].
+    pub const FILTER: &str = "FILTER";
+    /// [`crate::config::Config`].
+    pub const CONFIG: &str = "CONFIG";
+}
+
+/// Names of the maps.
+pub mod map {
+    /// Hash: socket pointer (`u64`) to [`crate::connection::Connection`].
+    pub const CONNECTIONS: &str = "CONNECTIONS";
+    /// Hash: [`crate::connection::ConnectionKey`] to [`crate::connection::Connection`], released
+    /// connections that found the ring full.
+    pub const PENDING: &str = "PENDING";
+    /// Hash: [`crate::folded::FoldedKey`] to [`crate::folded::FoldedTotals`].
+    pub const FOLDED: &str = "FOLDED";
+    /// Hash: [`crate::users::UserKey`] to [`crate::users::UserTotals`].
+    pub const USERS: &str = "USERS";
+    /// Ring buffer of [`crate::event`] records.
+    pub const EVENTS: &str = "EVENTS";
+    /// Per-CPU array of `u64`, indexed by [`crate::counters::Counter`].
+    pub const COUNTERS: &str = "COUNTERS";
+    /// Array of one `u32`: the traffic epoch, advanced by the user side.
+    pub const EPOCH: &str = "EPOCH";
+    /// Array of `u64` words: the local port set.
+    pub const LOCAL_PORTS: &str = "LOCAL_PORTS";
+    /// Array of `u64` words: the remote port set.
+    pub const REMOTE_PORTS: &str = "REMOTE_PORTS";
+    /// Hash: [`crate::filter::IdKey`] to `u8`.
+    pub const IDS: &str = "IDS";
+}
+
+/// Version of every layout in this crate. The object carries it in the symbol [`ABI_SYMBOL`];
+/// the user side refuses an object of another version before it loads it.
+pub const ABI_VERSION: u32 = 1;
+
+/// Name of the read-only global in the eBPF object that holds [`ABI_VERSION`].
+pub const ABI_SYMBOL: &str = "CONNTRACER_ABI";

@@ -1,0 +1,108 @@
+//! Where the running kernel keeps the fields we read. Only `struct sock_common` is the same on
+//! every kernel; the rest is looked up in BTF at start and frozen into the object.
+
+/// "Not looked up": so far outside any object that a read with it fails instead of lying.
+pub const POISON: u32 = u32::MAX;
+
+macro_rules! offsets {
+    ($($(#[$doc:meta])* $field:ident),+ $(,)?) => {
+        /// Byte offsets, one `u32` a field, in the object's read-only data.
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[cfg_attr(
+            feature = "user",
+            derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+        )]
+        pub struct Offsets {
+            $($(#[$doc])* pub $field: u32,)+
+        }
+
+        impl Offsets {
+            /// Nothing looked up.
+            pub const POISONED: Self = Self { $($field: POISON,)+ };
+
+            /// Names of the fields that are still not looked up.
+            pub fn missing(&self) -> impl Iterator<Item = &'static str> {
+                [$((stringify!($field), self.$field)),+]
+                    .into_iter()
+                    .filter(|(_, value)| *value == POISON)
+                    .map(|(name, _)| name)
+            }
+        }
+    };
+}
+
+offsets! {
+    /// `sock_common.skc_flags`
+    sk_flags,
+    /// `sock.sk_protocol`
+    sk_protocol,
+    /// `sock.sk_err`
+    sk_err,
+    /// `sock.sk_socket`
+    sk_socket,
+    /// `sock.sk_dst_cache`
+    sk_dst_cache,
+    /// `dst_entry.dev`
+    dst_dev,
+    /// `net_device.flags`
+    dev_flags,
+    /// `inet_sock.inet_sport`
+    inet_sport,
+    /// `tcp_sock.bytes_acked`
+    bytes_acked,
+    /// `tcp_sock.bytes_received`
+    bytes_received,
+    /// `tcp_sock.write_seq`
+    write_seq,
+    /// `tcp_sock.snd_una`
+    snd_una,
+    /// `tcp_sock.rcv_nxt`
+    rcv_nxt,
+    /// `tcp_sock.copied_seq`
+    copied_seq,
+    /// `tcp_sock.srtt_us`
+    srtt_us,
+    /// `tcp_sock.total_retrans`
+    total_retrans,
+    /// `net.ns.inum`
+    net_inum,
+    /// `task_struct.group_leader`
+    task_leader,
+    /// `task_struct.comm`
+    task_comm,
+    /// `task_struct.start_boottime`
+    task_start,
+    /// `task_struct.files`
+    task_files,
+    /// `files_struct.fdt`
+    files_fdt,
+    /// `fdtable.max_fds`
+    fdt_max_fds,
+    /// `fdtable.fd`
+    fdt_fd,
+    /// `file.private_data`
+    file_private,
+    /// `file.f_inode`
+    file_inode,
+    /// `inode.i_mode`
+    inode_mode,
+    /// `socket.file`
+    socket_file,
+    /// `socket.sk`
+    socket_sk,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_poisoned_field_is_named() {
+        let mut offsets = Offsets::POISONED;
+        assert_eq!(offsets.missing().count(), size_of::<Offsets>() / 4);
+        offsets.sk_err = 284;
+        assert!(!offsets.missing().any(|name| name == "sk_err"));
+        assert!(offsets.missing().any(|name| name == "sk_protocol"));
+    }
+}

@@ -1,0 +1,5 @@
+//! conntracer, the library behind the binary.
+#![warn(missing_docs)]
+
+pub mod record;
+pub mod summary;

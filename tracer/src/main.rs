@@ -1,0 +1,2 @@
+//! conntracer
+fn main() {}

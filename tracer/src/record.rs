@@ -1,0 +1,276 @@
+//! What leaves the program: one [`Record`] is one JSON line or one live line.
+//!
+//! Field names and units are the native schema, version 1. Unknown values are absent, never zero.
+//! Text that came from a process is escaped before it gets here (see [`crate::names`]).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use compact_str::CompactString;
+use serde::Serialize;
+
+/// Version of the record schema.
+pub const SCHEMA_VERSION: u8 = 1;
+
+/// Wall-clock time in nanoseconds since the Unix epoch, written as RFC 3339 UTC with nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WallTime(pub i64);
+
+impl std::fmt::Display for WallTime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let time = jiff::Timestamp::from_nanosecond(i128::from(self.0)).unwrap_or_default();
+        write!(f, "{time:.9}")
+    }
+}
+
+impl Serialize for WallTime {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Connection id: 16 hexadecimal digits, made by [`crate::identity`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionId(pub u64);
+
+impl std::fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl Serialize for ConnectionId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// An outbound attempt: the SYN was sent.
+    Open,
+    /// The handshake of an outbound connection is done.
+    Established,
+    /// A process took an inbound connection from the queue.
+    Accept,
+    /// An attempt ended without a connection.
+    Failed,
+    /// Bytes moved since the connection's last record.
+    Traffic,
+    /// One send or receive call.
+    Io,
+    /// TCP is over; reads may still follow.
+    Ended,
+    /// The socket is released: final totals.
+    Close,
+    /// Still open when the tracer stopped: totals so far.
+    OpenAtExit,
+}
+
+impl EventKind {
+    /// The name in records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Established => "established",
+            Self::Accept => "accept",
+            Self::Failed => "failed",
+            Self::Traffic => "traffic",
+            Self::Io => "io",
+            Self::Ended => "ended",
+            Self::Close => "close",
+            Self::OpenAtExit => "open_at_exit",
+        }
+    }
+}
+
+/// Which end opened the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// This end accepted.
+    Inbound,
+    /// This end connected.
+    Outbound,
+}
+
+/// IP version of the addresses; v4-mapped addresses are IPv4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
+/// Who ended a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClosedBy {
+    /// This end closed first, or reset.
+    Local,
+    /// The peer closed first, or reset.
+    Remote,
+    /// The kernel gave up (timeout).
+    Kernel,
+}
+
+/// One end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Endpoint {
+    /// Address.
+    pub ip: IpAddr,
+    /// Port; absent while the kernel has not chosen it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+}
+
+/// The owner: the process that connected or accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Process {
+    /// Process id in the initial pid namespace.
+    pub pid: u32,
+    /// Thread id.
+    pub tid: u32,
+    /// `comm` of the process's leader.
+    pub name: CompactString,
+    /// `comm` of the thread.
+    pub thread: CompactString,
+    /// Effective uid.
+    pub uid: u32,
+    /// Start of the process, nanoseconds since boot; tells apart processes that shared a pid.
+    pub start_ns: u64,
+}
+
+/// A process by number and name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ProcessName {
+    /// Process id.
+    pub pid: u32,
+    /// `comm` of the process's leader.
+    pub name: CompactString,
+}
+
+/// A process that moved bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct User {
+    /// Process id.
+    pub pid: u32,
+    /// `comm` of the process's leader.
+    pub name: CompactString,
+    /// Effective uid.
+    pub uid: u32,
+    /// Start of the process, nanoseconds since boot.
+    pub start_ns: u64,
+    /// Bytes its send calls accepted.
+    pub tx: u64,
+    /// Bytes copied to it.
+    pub rx: u64,
+}
+
+/// Byte counts. `tx` is what send calls accepted, `rx` what was copied to applications; never
+/// headers, retransmits, SYN or FIN.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Bytes {
+    /// Sent. In `traffic` records: since the connection's last record.
+    pub tx: u64,
+    /// Received, likewise.
+    pub rx: u64,
+    /// Arrived and never read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unread: Option<u64>,
+    /// Accepted by send calls and never acknowledged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unsent: Option<u64>,
+    /// Part of `tx` whose process is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unattributed_tx: Option<u64>,
+    /// Part of `rx` whose process is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unattributed_rx: Option<u64>,
+}
+
+/// cgroup v2 of the owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Cgroup {
+    /// Its id, as a string: it does not fit a JavaScript number.
+    #[serde(serialize_with = "as_string")]
+    pub id: u64,
+}
+
+fn as_string<S: serde::Serializer>(id: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(id)
+}
+
+/// One event of one connection.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Record {
+    /// [`SCHEMA_VERSION`].
+    pub v: u8,
+    /// When it happened, by the wall clock.
+    pub time: WallTime,
+    /// When it happened, nanoseconds of the monotonic clock.
+    pub mono_ns: u64,
+    /// Counts this run's records from 1; a gap means records were dropped on the way out.
+    pub seq: u64,
+    /// Host name.
+    pub host: Arc<str>,
+    /// What happened.
+    pub event: EventKind,
+    /// Which connection.
+    pub id: ConnectionId,
+    /// Always `tcp`.
+    pub proto: &'static str,
+    /// Which end this is.
+    pub direction: Direction,
+    /// IP version.
+    pub family: Family,
+    /// `ipv6` when IPv4 addresses are used on an IPv6 socket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub socket_family: Option<Family>,
+    /// This host's end.
+    pub local: Endpoint,
+    /// The peer's end.
+    pub remote: Endpoint,
+    /// The owner; absent for a connection that no process took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<Process>,
+    /// Who dropped the last descriptor, or reset the connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub closer: Option<ProcessName>,
+    /// Who moved the bytes: in `close`, `open_at_exit` and (the caller) `io` records.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<User>,
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// The owner's cgroup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<Cgroup>,
+    /// Byte counts; absent in records before any can have moved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<Bytes>,
+    /// Birth to end of TCP (or to now, for `open_at_exit`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration_ns: Option<u64>,
+    /// SYN sent to handshake done, or to the failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_ns: Option<u64>,
+    /// Handshake done to accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_ns: Option<u64>,
+    /// Smoothed round-trip time at the end, microseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rtt_us: Option<u32>,
+    /// Segments sent again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retransmits: Option<u32>,
+    /// Why it failed, or why it did not end in order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// Who ended it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub closed_by: Option<ClosedBy>,
+}

@@ -1,0 +1,161 @@
+//! The tables a run ends with, as data. [`crate::aggregate`] fills them, [`crate::report`] prints
+//! them, `--summary x.json` writes them as they are.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use compact_str::CompactString;
+use serde::Serialize;
+
+use crate::record::{Direction, WallTime};
+
+/// Counts that every table has; each table's columns add up to the grand total.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Inbound connections that a process took.
+    pub accepts: u64,
+    /// Outbound connections that were established.
+    pub connects: u64,
+    /// Outbound attempts that ended without a connection.
+    pub failures: u64,
+    /// Inbound connections that no process took.
+    pub unaccepted: u64,
+    /// Connections still open at the end, part of the counts above.
+    pub open: u64,
+    /// Bytes sent.
+    pub tx: u64,
+    /// Bytes received.
+    pub rx: u64,
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.accepts += other.accepts;
+        self.connects += other.connects;
+        self.failures += other.failures;
+        self.unaccepted += other.unaccepted;
+        self.open += other.open;
+        self.tx += other.tx;
+        self.rx += other.rx;
+    }
+}
+
+/// One service port. For inbound connections it is the local port they came to; for outbound ones
+/// the remote port they went to, since their local port is a throw-away number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PortRow {
+    /// The port.
+    pub port: u16,
+    /// Whose port it is: `inbound` = ours, `outbound` = the peer's.
+    pub direction: Direction,
+    /// Network namespace.
+    pub netns: u32,
+    /// The counts.
+    #[serde(flatten)]
+    pub counts: Counts,
+}
+
+/// One process. Connections are counted at their owner, bytes at the process that moved them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ProcessRow {
+    /// Process id; absent in the row for what no process is known for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// `comm` of its leader.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<CompactString>,
+    /// Effective uid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// Start of the process, nanoseconds since boot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_ns: Option<u64>,
+    /// The counts.
+    #[serde(flatten)]
+    pub counts: Counts,
+}
+
+/// One peer address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PeerRow {
+    /// The address; absent in the row for connections whose peer was not kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip: Option<IpAddr>,
+    /// Network namespace.
+    pub netns: u32,
+    /// The counts.
+    #[serde(flatten)]
+    pub counts: Counts,
+}
+
+/// Everything known not to have been seen, counted where it happened, and what was merely late.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Loss {
+    /// News that found the ring full and came later; nothing is missing because of them.
+    pub late_news: u64,
+    /// Connections kept only as sums: in the totals, port and process tables, without their peer.
+    pub folded_connections: u64,
+    /// `--events io` records that found the ring full; their bytes are in the totals.
+    pub io_records: u64,
+    /// Inbound connections without a table entry: in no table.
+    pub untracked_inbound: u64,
+    /// Outbound attempts without a table entry: in no table.
+    pub untracked_outbound: u64,
+    /// Bytes sent on sockets without a table entry: in no table.
+    pub untracked_tx: u64,
+    /// Bytes received on sockets without a table entry: in no table.
+    pub untracked_rx: u64,
+    /// Connection ends dropped when every kernel map was full.
+    pub lost_connections: u64,
+    /// Their bytes sent.
+    pub lost_tx: u64,
+    /// Their bytes received.
+    pub lost_rx: u64,
+    /// Times a further process of a connection found no room; its bytes are unattributed.
+    pub users_full: u64,
+    /// Kernel probe runs skipped because one was already running on that CPU.
+    pub missed_probes: u64,
+    /// Ring records of a kind this program does not know.
+    pub unknown_records: u64,
+    /// Records dropped because the output could not keep up.
+    pub output_dropped: u64,
+}
+
+impl Loss {
+    /// Whether something is missing from the totals or the output (lateness is not loss).
+    pub fn is_lossy(&self) -> bool {
+        let late_only = Self { late_news: self.late_news, ..Self::default() };
+        *self != late_only
+    }
+}
+
+/// The end of a run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    /// [`crate::record::SCHEMA_VERSION`].
+    pub v: u8,
+    /// Always `summary`.
+    pub event: &'static str,
+    /// When the run ended.
+    pub time: WallTime,
+    /// Host name.
+    pub host: Arc<str>,
+    /// How long the hooks were attached, nanoseconds.
+    pub duration_ns: u64,
+    /// How the hooks were attached.
+    pub backend: String,
+    /// By service port, busiest first.
+    pub ports: Vec<PortRow>,
+    /// By process, busiest first.
+    pub processes: Vec<ProcessRow>,
+    /// By peer, busiest first.
+    pub peers: Vec<PeerRow>,
+    /// The grand total.
+    pub total: Counts,
+    /// Bytes of the total whose process is not known: the process table's row without a pid.
+    pub unattributed_tx: u64,
+    /// Likewise, received.
+    pub unattributed_rx: u64,
+    /// What is missing.
+    pub loss: Loss,
+}
