@@ -77,8 +77,14 @@ pub struct Io {
     pub tgid: u32,
     /// The calling thread.
     pub tid: u32,
-    /// `comm` of the calling process's leader.
+    /// Start of the calling process, nanoseconds of boot time.
+    pub start_ns: u64,
+    /// Its effective uid.
+    pub uid: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// `comm` of its leader.
     pub name: [u8; NAME_LEN],
 }
 
-const _: () = assert!(size_of::<Io>() == 344 && align_of::<Io>() == 8);
+const _: () = assert!(size_of::<Io>() == 360 && align_of::<Io>() == 8);

@@ -1,6 +1,6 @@
 //! Which connections are traced. Decided in the kernel, at the first moment the facts allow.
 
-use crate::flow::{is_loopback, is_v4_mapped, Flow};
+use crate::flow::{Flow, halves, is_loopback, is_v4_mapped};
 
 /// The user's choice, in the object's read-only data. Zero everywhere means "trace everything".
 #[repr(C)]
@@ -199,7 +199,7 @@ impl Filter {
 #[inline(always)]
 fn not_loopback(facts: &Facts<'_>) -> Match {
     let flow = facts.flow;
-    if is_loopback(&flow.remote_ip) || flow.local_ip == flow.remote_ip {
+    if is_loopback(&flow.remote_ip) || halves(&flow.local_ip) == halves(&flow.remote_ip) {
         return Match::No;
     }
     match facts.loopback_route {
