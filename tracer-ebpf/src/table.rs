@@ -8,6 +8,7 @@ use aya_ebpf::{
     bindings::{BPF_ANY, BPF_NOEXIST},
     helpers::{bpf_get_current_cgroup_id, bpf_ktime_get_ns},
 };
+use aya_log_ebpf::debug;
 use tracer_common::{
     config::feature,
     connection::{Connection, ConnectionKey, flags},
@@ -87,6 +88,7 @@ pub fn accepted(sock: Sock) {
         None => {
             if filter::would_trace(sock, task::current_tgid(), task::current_uid()) {
                 count(Counter::UntrackedAccepts, 1);
+                debug!((), "process {} accepted an untraced connection", task::current_tgid());
             }
         }
     }
@@ -291,6 +293,7 @@ fn create(
     }
     if CONNECTIONS.insert(sock.key(), &NO_CONNECTION, u64::from(BPF_NOEXIST)).is_err() {
         count(table_full, 1);
+        debug!((), "table full: a connection in namespace {} is not traced", netns);
         return None;
     }
     let connection = find(sock)?;
