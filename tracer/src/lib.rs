@@ -1,5 +1,10 @@
 //! conntracer, the library behind the binary.
 #![warn(missing_docs)]
 
+pub mod cli;
+pub mod exit;
+pub mod fdinfo;
+pub mod options;
+pub mod ports;
 pub mod record;
 pub mod summary;
