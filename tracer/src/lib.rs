@@ -6,5 +6,6 @@ pub mod exit;
 pub mod fdinfo;
 pub mod options;
 pub mod ports;
+pub mod preflight;
 pub mod record;
 pub mod summary;
