@@ -7,9 +7,9 @@ use std::ffi::OsString;
 use std::fmt::Display;
 use std::path::PathBuf;
 
+use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{ArgAction, Parser};
 
 use crate::exit;
 use crate::options::netns::parse_netns;
@@ -174,7 +174,7 @@ struct Args {
                 it. Default: only the `ready:` line on stderr.")]
     ready_fd: Option<String>,
 
-    #[arg(long, action = ArgAction::SetTrue, help_heading = MACHINE,
+    #[arg(long, help_heading = MACHINE,
         help = "Show the log lines of the kernel side on stderr. Default: off.")]
     debug: bool,
 }

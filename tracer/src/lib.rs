@@ -1,6 +1,7 @@
 //! conntracer, the library behind the binary.
 #![warn(missing_docs)]
 
+pub mod carrier;
 pub mod cli;
 pub mod exit;
 pub mod fdinfo;
