@@ -22,13 +22,9 @@ struct Running(Child);
 
 impl Running {
     fn start(program: &str, stdin: impl Into<Stdio>, stdout: impl Into<Stdio>) -> Self {
-        Self(
-            Command::new(program)
-                .stdin(stdin)
-                .stdout(stdout)
-                .spawn()
-                .unwrap(),
-        )
+        let mut command = Command::new(program);
+        command.stdin(stdin).stdout(stdout).stderr(Stdio::null());
+        Self(command.spawn().unwrap())
     }
 
     fn pid(&self) -> u32 {
