@@ -1,5 +1,6 @@
 //! conntracer, the library behind the binary.
 #![warn(missing_docs)]
 
+pub mod names;
 pub mod record;
 pub mod summary;
