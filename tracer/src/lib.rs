@@ -3,4 +3,5 @@
 
 pub mod names;
 pub mod record;
+pub mod sink;
 pub mod summary;
