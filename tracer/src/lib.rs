@@ -3,5 +3,6 @@
 
 pub mod names;
 pub mod record;
+pub mod report;
 pub mod sink;
 pub mod summary;
