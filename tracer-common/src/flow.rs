@@ -11,7 +11,12 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "user",
-    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::IntoBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout
+    )
 )]
 pub struct Flow {
     /// This host's address.
@@ -52,7 +57,7 @@ pub fn is_v4_mapped(ip: &[u8; 16]) -> bool {
 #[inline(always)]
 pub fn is_loopback(ip: &[u8; 16]) -> bool {
     let (high, low) = halves(ip);
-    high == 0 && (low == 1 || low >> 24 == 0xffff_7f)
+    high == 0 && (low == 1 || low >> 24 == 0x00ff_ff7f)
 }
 
 /// The address as two big-endian integers; comparing those costs two loads where a byte-wise

@@ -50,7 +50,11 @@ pub fn touched(sk: u64) -> bool {
     let Some(mut entry) = EVENTS.reserve::<Touched>(0) else {
         return false;
     };
-    entry.write(Touched { kind: kind::TOUCHED, reserved: 0, sk });
+    entry.write(Touched {
+        kind: kind::TOUCHED,
+        reserved: 0,
+        sk,
+    });
     submit(entry);
     true
 }
@@ -94,7 +98,10 @@ unsafe fn copy(from: &Connection, to: *mut Connection) {
 fn submit<T>(entry: RingBufEntry<T>) {
     let Config { wake_bytes, .. } = CONFIG.load();
     let unread = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA));
-    let wake =
-        if unread >= u64::from(wake_bytes) { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+    let wake = if unread >= u64::from(wake_bytes) {
+        BPF_RB_FORCE_WAKEUP
+    } else {
+        BPF_RB_NO_WAKEUP
+    };
     entry.submit(u64::from(wake));
 }

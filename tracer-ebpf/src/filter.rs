@@ -43,10 +43,23 @@ pub fn judge_birth(sock: Sock, inbound: bool, netns: u32) -> Verdict {
     }
     let mut flow = Flow::default();
     sock.read_flow(&mut flow);
-    let (tgid, uid) =
-        if inbound { (0, 0) } else { (task::current_tgid(), task::current_uid()) };
+    let (tgid, uid) = if inbound {
+        (0, 0)
+    } else {
+        (task::current_tgid(), task::current_uid())
+    };
     let loopback_route = route(&filter, sock);
-    filter.verdict(&Facts { flow: &flow, inbound, tgid, uid, netns, loopback_route }, &Maps)
+    filter.verdict(
+        &Facts {
+            flow: &flow,
+            inbound,
+            tgid,
+            uid,
+            netns,
+            loopback_route,
+        },
+        &Maps,
+    )
 }
 
 /// Judges an undecided connection by what is known of it now.
@@ -59,7 +72,9 @@ pub fn judge(sock: Sock, connection: &Connection) -> Verdict {
 /// Judges an undecided connection at its end: without a route it never was on the loopback device.
 #[inline(always)]
 pub fn judge_end(connection: &Connection) -> Verdict {
-    FILTER.load().verdict(&facts(connection, Some(false)), &Maps)
+    FILTER
+        .load()
+        .verdict(&facts(connection, Some(false)), &Maps)
 }
 
 #[inline(always)]
@@ -76,7 +91,11 @@ fn facts(connection: &Connection, loopback_route: Option<bool>) -> Facts<'_> {
 
 #[inline(always)]
 fn route(filter: &Filter, sock: Sock) -> Option<bool> {
-    if filter.tests & test::NO_LOOPBACK != 0 { sock.loopback_route() } else { None }
+    if filter.tests & test::NO_LOOPBACK != 0 {
+        sock.loopback_route()
+    } else {
+        None
+    }
 }
 
 /// Whether a socket without a table entry would have been traced. Its direction is not known, and

@@ -52,7 +52,9 @@ const S_IFSOCK: u16 = 0o140_000;
 fn read_into<T>(base: *const u8, offset: usize, to: &mut T) -> bool {
     let at = base.wrapping_add(offset);
     // SAFETY: the helper checks the address itself, and writes `size_of::<T>()` bytes to `to`.
-    unsafe { bpf_probe_read_kernel(ptr::from_mut(to).cast(), size_of::<T>() as u32, at.cast()) == 0 }
+    unsafe {
+        bpf_probe_read_kernel(ptr::from_mut(to).cast(), size_of::<T>() as u32, at.cast()) == 0
+    }
 }
 
 #[inline(always)]
@@ -95,8 +97,14 @@ impl Sock {
     /// port survives the end of TCP, which clears `skc_num`.
     #[inline(always)]
     pub fn read_flow(self, flow: &mut Flow) -> bool {
-        let Some(head) = read::<SockHead>(self.0, 0) else { return false };
-        flow.local_port = if head.num != 0 { head.num } else { self.source_port() };
+        let Some(head) = read::<SockHead>(self.0, 0) else {
+            return false;
+        };
+        flow.local_port = if head.num != 0 {
+            head.num
+        } else {
+            self.source_port()
+        };
         flow.remote_port = u16::from_be(head.dport);
         flow.socket_family = head.family;
         flow.reserved = 0;

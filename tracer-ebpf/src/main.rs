@@ -15,7 +15,10 @@
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics)]
-#![expect(internal_features, reason = "atomic_xadd: bpfel has no compare-and-swap, so no AtomicU64")]
+#![expect(
+    internal_features,
+    reason = "atomic_xadd: bpfel has no compare-and-swap, so no AtomicU64"
+)]
 
 mod emit;
 mod filter;

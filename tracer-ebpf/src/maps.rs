@@ -13,7 +13,7 @@ use tracer_common::{
     connection::{Connection, ConnectionKey},
     counters::Counter,
     filter::{Filter, IdKey, MAX_IDS, PORT_WORDS},
-    folded::{FoldedKey, FoldedTotals},
+    folded::{FOLDED_ROWS, FoldedKey, FoldedTotals},
     offsets::Offsets,
     users::{UserKey, UserTotals},
 };
@@ -30,11 +30,10 @@ pub static CONNECTIONS: HashMap<u64, Connection> =
 pub static PENDING: HashMap<ConnectionKey, Connection> =
     HashMap::with_max_entries(65_536, BPF_F_NO_PREALLOC);
 
-/// Sums of what did not fit into `PENDING`: one row per process and port, so a few thousand rows
-/// hold any number of connections.
+/// Sums of what did not fit into `PENDING`.
 #[map]
 pub static FOLDED: HashMap<FoldedKey, FoldedTotals> =
-    HashMap::with_max_entries(8_192, BPF_F_NO_PREALLOC);
+    HashMap::with_max_entries(FOLDED_ROWS, BPF_F_NO_PREALLOC);
 
 /// Processes beyond the owner. Size set at load with `CONNECTIONS`.
 #[map]
@@ -75,12 +74,19 @@ pub static OFFSETS: Global<Offsets> = Global::new(Offsets::POISONED);
 
 /// What to trace.
 #[unsafe(no_mangle)]
-pub static FILTER: Global<Filter> =
-    Global::new(Filter { tests: 0, family: 0, inbound: 0, reserved: 0 });
+pub static FILTER: Global<Filter> = Global::new(Filter {
+    tests: 0,
+    family: 0,
+    inbound: 0,
+    reserved: 0,
+});
 
 /// What to report.
 #[unsafe(no_mangle)]
-pub static CONFIG: Global<Config> = Global::new(Config { features: 0, wake_bytes: 0 });
+pub static CONFIG: Global<Config> = Global::new(Config {
+    features: 0,
+    wake_bytes: 0,
+});
 
 /// Template for new entries: inserting it and editing the entry in place needs no stack and no
 /// per-CPU scratch that a second program could overwrite.
@@ -113,5 +119,7 @@ pub fn add(total: *mut u64, n: u64) {
 #[inline(always)]
 pub fn epoch() -> u32 {
     // SAFETY: an aligned word of an array map; a stale value only moves a report by one interval.
-    EPOCH.get_ptr(0).map_or(0, |epoch| unsafe { epoch.read_volatile() })
+    EPOCH
+        .get_ptr(0)
+        .map_or(0, |epoch| unsafe { epoch.read_volatile() })
 }

@@ -88,7 +88,11 @@ pub fn accepted(sock: Sock) {
         None => {
             if filter::would_trace(sock, task::current_tgid(), task::current_uid()) {
                 count(Counter::UntrackedAccepts, 1);
-                debug!((), "process {} accepted an untraced connection", task::current_tgid());
+                debug!(
+                    (),
+                    "process {} accepted an untraced connection",
+                    task::current_tgid()
+                );
             }
         }
     }
@@ -236,8 +240,14 @@ fn forget(sock: Sock) {
 /// The ring is full: the pending map holds the connection until the reader comes.
 #[inline(always)]
 fn keep_for_later(sock: Sock, connection: &mut Connection) {
-    let key = ConnectionKey { sk: sock.key(), birth_ns: connection.birth_ns };
-    if PENDING.insert(key, &*connection, u64::from(BPF_ANY)).is_err() {
+    let key = ConnectionKey {
+        sk: sock.key(),
+        birth_ns: connection.birth_ns,
+    };
+    if PENDING
+        .insert(key, &*connection, u64::from(BPF_ANY))
+        .is_err()
+    {
         fold(connection);
     }
 }
@@ -250,7 +260,11 @@ fn fold(connection: &Connection) {
         netns: connection.netns,
         tgid: connection.owner.tgid,
         uid: connection.owner.uid,
-        port: if inbound { connection.flow.local_port } else { connection.flow.remote_port },
+        port: if inbound {
+            connection.flow.local_port
+        } else {
+            connection.flow.remote_port
+        },
         inbound: u16::from(inbound),
     };
     let row = match FOLDED.get_ptr_mut(key) {
@@ -271,7 +285,14 @@ fn fold(connection: &Connection) {
     let failed = connection.is(flags::FAILED);
     // SAFETY: `row` points at a live value of `FOLDED`.
     unsafe {
-        add(if failed { &raw mut (*row).failures } else { &raw mut (*row).connections }, 1);
+        add(
+            if failed {
+                &raw mut (*row).failures
+            } else {
+                &raw mut (*row).connections
+            },
+            1,
+        );
         add(&raw mut (*row).tx, connection.tx());
         add(&raw mut (*row).rx, connection.rx());
     }
@@ -281,19 +302,21 @@ fn fold(connection: &Connection) {
 /// Inserts an entry and fills in what every connection has; nothing for one the filter rejects.
 /// `birth_ns` stays 0, "not complete", until the caller is done.
 #[inline(always)]
-fn create(
-    sock: Sock,
-    flags: u32,
-    table_full: Counter,
-) -> Option<&'static mut Connection> {
+fn create(sock: Sock, flags: u32, table_full: Counter) -> Option<&'static mut Connection> {
     let netns = sock.netns();
     let verdict = filter::judge_birth(sock, flags & flags::INBOUND != 0, netns);
     if verdict == Verdict::Drop {
         return None;
     }
-    if CONNECTIONS.insert(sock.key(), &NO_CONNECTION, u64::from(BPF_NOEXIST)).is_err() {
+    if CONNECTIONS
+        .insert(sock.key(), &NO_CONNECTION, u64::from(BPF_NOEXIST))
+        .is_err()
+    {
         count(table_full, 1);
-        debug!((), "table full: a connection in namespace {} is not traced", netns);
+        debug!(
+            (),
+            "table full: a connection in namespace {} is not traced", netns
+        );
         return None;
     }
     let connection = find(sock)?;

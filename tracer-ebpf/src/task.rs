@@ -1,8 +1,6 @@
 //! Who is running. Valid in process context only; the hooks say where that is.
 
-use aya_ebpf::helpers::{
-    bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
-};
+use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
 use tracer_common::connection::Task;
 
 use crate::kernel::CurrentTask;

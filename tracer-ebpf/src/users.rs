@@ -16,7 +16,12 @@ use crate::{
 /// Credits `bytes` to the running process.
 #[inline(always)]
 pub fn credit(sk: u64, connection: &mut Connection, tgid: u32, send: bool, bytes: u64) {
-    let key = UserKey { sk, birth_ns: connection.birth_ns, tgid, reserved: 0 };
+    let key = UserKey {
+        sk,
+        birth_ns: connection.birth_ns,
+        tgid,
+        reserved: 0,
+    };
     let user = match USERS.get_ptr_mut(key) {
         Some(user) => user,
         None => match join(key, connection) {
@@ -25,7 +30,13 @@ pub fn credit(sk: u64, connection: &mut Connection, tgid: u32, send: bool, bytes
         },
     };
     // SAFETY: `user` points at a live value of `USERS`.
-    let total = unsafe { if send { &raw mut (*user).tx } else { &raw mut (*user).rx } };
+    let total = unsafe {
+        if send {
+            &raw mut (*user).tx
+        } else {
+            &raw mut (*user).rx
+        }
+    };
     add(total, bytes);
 }
 

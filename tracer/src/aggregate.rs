@@ -45,7 +45,7 @@ impl Aggregate {
     /// Counts a record, if it carries totals.
     pub fn add(&mut self, record: &Record) {
         let Some(counts) = counts(record) else { return };
-        self.count(Row {
+        self.count(&Row {
             direction: record.direction,
             netns: record.netns,
             port: service_port(record),
@@ -59,13 +59,34 @@ impl Aggregate {
         });
         // Bytes go from the owner to those who moved them, and to nobody for the rest.
         for user in &record.users {
-            let who = Who { key: (user.pid, user.start_ns), name: &user.name, uid: user.uid };
-            self.credit(Some(who), Counts { tx: user.tx, rx: user.rx, ..Counts::default() });
+            let who = Who {
+                key: (user.pid, user.start_ns),
+                name: &user.name,
+                uid: user.uid,
+            };
+            self.credit(
+                Some(who),
+                Counts {
+                    tx: user.tx,
+                    rx: user.rx,
+                    ..Counts::default()
+                },
+            );
         }
         let bytes = record.bytes.unwrap_or_default();
-        let (tx, rx) = (bytes.unattributed_tx.unwrap_or(0), bytes.unattributed_rx.unwrap_or(0));
+        let (tx, rx) = (
+            bytes.unattributed_tx.unwrap_or(0),
+            bytes.unattributed_rx.unwrap_or(0),
+        );
         if tx | rx != 0 {
-            self.credit(None, Counts { tx, rx, ..Counts::default() });
+            self.credit(
+                None,
+                Counts {
+                    tx,
+                    rx,
+                    ..Counts::default()
+                },
+            );
         }
     }
 
@@ -73,47 +94,84 @@ impl Aggregate {
     /// the owner.
     pub fn add_folded(&mut self, key: &FoldedKey, totals: &FoldedTotals) {
         let inbound = key.inbound == 1;
-        let owned = key.tgid != 0;
+        let accepted = key.tgid != 0;
         let name = escape(&totals.name);
-        let who = Who { key: (key.tgid, key.start_ns), name: &name, uid: key.uid };
+        let who = Who {
+            key: (key.tgid, key.start_ns),
+            name: &name,
+            uid: key.uid,
+        };
         let counts = Counts {
-            accepts: if inbound && owned { totals.connections } else { 0 },
-            unaccepted: if inbound && !owned { totals.connections } else { 0 },
+            accepts: if inbound && accepted {
+                totals.connections
+            } else {
+                0
+            },
+            unaccepted: if inbound && !accepted {
+                totals.connections
+            } else {
+                0
+            },
             connects: if inbound { 0 } else { totals.connections },
             failures: totals.failures,
             tx: totals.tx,
             rx: totals.rx,
             ..Counts::default()
         };
-        let owner = owned.then_some(who);
-        self.count(Row {
-            direction: if inbound { Direction::Inbound } else { Direction::Outbound },
+        let owner = accepted.then_some(who);
+        self.count(&Row {
+            direction: if inbound {
+                Direction::Inbound
+            } else {
+                Direction::Outbound
+            },
             netns: key.netns,
             port: key.port,
             peer: None,
             owner,
             counts,
         });
-        self.credit(owner, Counts { tx: totals.tx, rx: totals.rx, ..Counts::default() });
+        self.credit(
+            owner,
+            Counts {
+                tx: totals.tx,
+                rx: totals.rx,
+                ..Counts::default()
+            },
+        );
     }
 
-    fn count(&mut self, row: Row<'_>) {
+    fn count(&mut self, row: &Row<'_>) {
         self.total += row.counts;
-        let port = PortKey { netns: row.netns, direction: row.direction, port: row.port };
+        let port = PortKey {
+            netns: row.netns,
+            direction: row.direction,
+            port: row.port,
+        };
         *self.ports.entry(port).or_default() += row.counts;
         *self.peers.entry((row.peer, row.netns)).or_default() += row.counts;
-        self.credit(row.owner, Counts { tx: 0, rx: 0, ..row.counts });
+        self.credit(
+            row.owner,
+            Counts {
+                tx: 0,
+                rx: 0,
+                ..row.counts
+            },
+        );
     }
 
     fn credit(&mut self, who: Option<Who<'_>>, counts: Counts) {
         if counts == Counts::default() {
             return;
         }
-        let entry = self.processes.entry(who.map(|who| who.key)).or_insert_with(|| ProcessEntry {
-            name: who.map_or_else(CompactString::default, |who| who.name.clone()),
-            uid: who.map_or(0, |who| who.uid),
-            counts: Counts::default(),
-        });
+        let entry = self
+            .processes
+            .entry(who.map(|who| who.key))
+            .or_insert_with(|| ProcessEntry {
+                name: who.map_or_else(CompactString::default, |who| who.name.clone()),
+                uid: who.map_or(0, |who| who.uid),
+                counts: Counts::default(),
+            });
         entry.counts += counts;
     }
 
@@ -125,7 +183,10 @@ impl Aggregate {
         processes.sort_by_key(|(key, entry)| (busiest_first(&entry.counts), *key));
         let mut peers: Vec<_> = self.peers.into_iter().collect();
         peers.sort_by_key(|(key, counts)| (busiest_first(counts), *key));
-        let nobody = processes.iter().find(|(key, _)| key.is_none()).map(|(_, entry)| entry.counts);
+        let nobody = processes
+            .iter()
+            .find(|(key, _)| key.is_none())
+            .map(|(_, entry)| entry.counts);
         let nobody = nobody.unwrap_or_default();
         Summary {
             v: SCHEMA_VERSION,
@@ -212,7 +273,11 @@ fn service_port(record: &Record) -> u16 {
 
 fn counts(record: &Record) -> Option<Counts> {
     let bytes = record.bytes.unwrap_or_default();
-    let mut counts = Counts { tx: bytes.tx, rx: bytes.rx, ..Counts::default() };
+    let mut counts = Counts {
+        tx: bytes.tx,
+        rx: bytes.rx,
+        ..Counts::default()
+    };
     match record.event {
         EventKind::Close | EventKind::OpenAtExit => {
             let accepted = record.process.is_some();

@@ -55,8 +55,8 @@ pub fn closed_by(connection: &Connection) -> ClosedBy {
     }
 }
 
-/// Without an error, leaving these states for CLOSE means close() with unread data or linger 0,
-/// connect(AF_UNSPEC), or a listener closing what nobody accepted.
+/// Without an error, leaving these states for CLOSE means `close()` with unread data or linger 0,
+/// `connect(AF_UNSPEC)`, or a listener closing what nobody accepted.
 fn reset_here(connection: &Connection) -> bool {
     !connection.is(flags::FAILED)
         && [u32::from(ESTABLISHED), u32::from(CLOSE_WAIT)].contains(&connection.state_before_close)
@@ -69,7 +69,11 @@ mod tests {
 
     fn ended(error: u32, state_before_close: u8) -> Connection {
         let state_before_close = u32::from(state_before_close);
-        let mut connection = Connection { error, state_before_close, ..Connection::EMPTY };
+        let mut connection = Connection {
+            error,
+            state_before_close,
+            ..Connection::EMPTY
+        };
         connection.flow.local_port = 1;
         connection
     }
@@ -103,16 +107,28 @@ mod tests {
     #[test]
     fn a_reset_is_the_senders() {
         let sent = ended(0, ESTABLISHED);
-        assert_eq!((closed_by(&sent), abnormal_end(&sent)), (ClosedBy::Local, Some("reset")));
+        assert_eq!(
+            (closed_by(&sent), abnormal_end(&sent)),
+            (ClosedBy::Local, Some("reset"))
+        );
         let received = ended(ECONNRESET, ESTABLISHED);
-        assert_eq!((closed_by(&received), abnormal_end(&received)), (ClosedBy::Remote, Some("reset")));
+        assert_eq!(
+            (closed_by(&received), abnormal_end(&received)),
+            (ClosedBy::Remote, Some("reset"))
+        );
         let after_fin = ended(EPIPE, CLOSE_WAIT);
-        assert_eq!((closed_by(&after_fin), abnormal_end(&after_fin)), (ClosedBy::Remote, Some("reset")));
+        assert_eq!(
+            (closed_by(&after_fin), abnormal_end(&after_fin)),
+            (ClosedBy::Remote, Some("reset"))
+        );
     }
 
     #[test]
     fn a_timeout_is_the_kernels() {
         let timed_out = ended(ETIMEDOUT, ESTABLISHED);
-        assert_eq!((closed_by(&timed_out), abnormal_end(&timed_out)), (ClosedBy::Kernel, Some("timeout")));
+        assert_eq!(
+            (closed_by(&timed_out), abnormal_end(&timed_out)),
+            (ClosedBy::Kernel, Some("timeout"))
+        );
     }
 }

@@ -18,9 +18,15 @@ pub fn wall_offset_ns() -> i64 {
 
 /// A monotonic time by the wall clock.
 pub fn wall_time(mono_ns: u64, wall_offset_ns: i64) -> WallTime {
-    WallTime(i64::try_from(mono_ns).unwrap_or(i64::MAX).saturating_add(wall_offset_ns))
+    WallTime(
+        i64::try_from(mono_ns)
+            .unwrap_or(i64::MAX)
+            .saturating_add(wall_offset_ns),
+    )
 }
 
 fn nanoseconds(time: Timespec) -> i64 {
-    time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
+    time.tv_sec
+        .saturating_mul(1_000_000_000)
+        .saturating_add(time.tv_nsec)
 }

@@ -103,8 +103,13 @@ impl Collector {
         }
         let (maps, track) = (&self.maps, &mut self.track);
         self.touched.retain(|sk| {
-            let Some(connection) = maps.connection(*sk) else { return false };
-            let key = ConnectionKey { sk: *sk, birth_ns: connection.birth_ns };
+            let Some(connection) = maps.connection(*sk) else {
+                return false;
+            };
+            let key = ConnectionKey {
+                sk: *sk,
+                birth_ns: connection.birth_ns,
+            };
             track.traffic(key, &connection, now_ns, out);
             // Touched again since the interval ended: it will not say so a second time.
             connection.epoch == epoch
@@ -139,7 +144,8 @@ impl Collector {
         for (key, connection) in self.maps.connections()? {
             if connection.flags & (flags::UNDECIDED | flags::RELEASED) == 0 {
                 let users = self.maps.users(key, &connection, false);
-                self.track.open_at_exit(key, &connection, &users, now_ns, out);
+                self.track
+                    .open_at_exit(key, &connection, &users, now_ns, out);
             }
         }
         for (key, totals) in self.maps.folded()? {

@@ -34,7 +34,11 @@ pub struct StreamEnd {
 /// signal.
 pub async fn finish_stream(output: Option<Output>, stop: &mut Stop) -> StreamEnd {
     let Some(output) = output else {
-        return StreamEnd { finished: None, readable: true, dropped: 0 };
+        return StreamEnd {
+            finished: None,
+            readable: true,
+            dropped: 0,
+        };
     };
     let dropped = output.dropped();
     let waiting = output.unwritten();
@@ -54,7 +58,11 @@ pub async fn finish_stream(output: Option<Output>, stop: &mut Stop) -> StreamEnd
         None => waiting,
     };
     let readable = matches!(finished, Some(Finished::Flushed));
-    StreamEnd { finished, readable, dropped: dropped + unwritten }
+    StreamEnd {
+        finished,
+        readable,
+        dropped: dropped + unwritten,
+    }
 }
 
 /// Writes the tables and gives the exit code.
@@ -66,11 +74,13 @@ pub fn conclude(
 ) -> u8 {
     let mut code = exit::CLEAN;
     if let Some(Finished::Failed { error, records }) = &stream.finished {
-        let place = options.output.as_ref().map_or_else(
-            || "stdout".to_owned(),
-            |path| path.display().to_string(),
-        );
-        say(&format!("error: cannot write to {place}: {error}; {records} records are missing"));
+        let place = options
+            .output
+            .as_ref()
+            .map_or_else(|| "stdout".to_owned(), |path| path.display().to_string());
+        say(&format!(
+            "error: cannot write to {place}: {error}; {records} records are missing"
+        ));
         code = exit::FAILURE;
     }
     if let Some(file) = file
@@ -79,8 +89,8 @@ pub fn conclude(
         say(&format!("error: --summary: {error}"));
         code = exit::FAILURE;
     }
-    let on_stdout = options.format == OutputFormat::Live
-        && (stream.readable || options.output.is_some());
+    let on_stdout =
+        options.format == OutputFormat::Live && (stream.readable || options.output.is_some());
     if let Err(error) = print(summary, on_stdout, options.top)
         && error.kind() != io::ErrorKind::BrokenPipe
     {
@@ -105,7 +115,11 @@ fn for_file(options: &Options, summary: &Summary) -> Vec<u8> {
         report::json::write(summary, &mut json);
         json.to_vec()
     } else {
-        let style = Style { width: terminal::UNLIMITED, colour: false, top: options.top };
+        let style = Style {
+            width: terminal::UNLIMITED,
+            colour: false,
+            top: options.top,
+        };
         text(summary, &style).into_bytes()
     }
 }

@@ -5,7 +5,6 @@ use tracer_common::event::{Io, News, Touched, kind};
 use zerocopy::FromBytes;
 
 /// One ring record.
-#[expect(clippy::large_enum_variant, reason = "lives on the stack for one call; a box a record would cost more")]
 #[derive(Debug, PartialEq, Eq)]
 pub enum Decoded {
     /// A connection entered a new stage.
@@ -22,12 +21,15 @@ pub enum Decoded {
 pub fn decode(bytes: &[u8]) -> Decoded {
     let known = match u32::read_from_prefix(bytes) {
         Ok((kind::NEWS, _)) => News::read_from_bytes(bytes).ok().map(|news| {
-            let key = ConnectionKey { sk: news.sk, birth_ns: news.connection.birth_ns };
+            let key = ConnectionKey {
+                sk: news.sk,
+                birth_ns: news.connection.birth_ns,
+            };
             Decoded::News(key, news.connection)
         }),
-        Ok((kind::TOUCHED, _)) => {
-            Touched::read_from_bytes(bytes).ok().map(|touched| Decoded::Touched(touched.sk))
-        }
+        Ok((kind::TOUCHED, _)) => Touched::read_from_bytes(bytes)
+            .ok()
+            .map(|touched| Decoded::Touched(touched.sk)),
         Ok((kind::IO, _)) => Io::read_from_bytes(bytes).ok().map(Decoded::Io),
         _ => None,
     };
@@ -41,15 +43,31 @@ mod tests {
 
     #[test]
     fn news_carry_the_identity() {
-        let connection = Connection { birth_ns: 7, owner_tx: 3, ..Connection::EMPTY };
-        let news = News { kind: kind::NEWS, reserved: 0, sk: 42, connection };
-        let key = ConnectionKey { sk: 42, birth_ns: 7 };
+        let connection = Connection {
+            birth_ns: 7,
+            owner_tx: 3,
+            ..Connection::EMPTY
+        };
+        let news = News {
+            kind: kind::NEWS,
+            reserved: 0,
+            sk: 42,
+            connection,
+        };
+        let key = ConnectionKey {
+            sk: 42,
+            birth_ns: 7,
+        };
         assert_eq!(decode(news.as_bytes()), Decoded::News(key, connection));
     }
 
     #[test]
     fn unknown_kinds_and_odd_sizes_are_unknown() {
-        let touched = Touched { kind: kind::TOUCHED, reserved: 0, sk: 9 };
+        let touched = Touched {
+            kind: kind::TOUCHED,
+            reserved: 0,
+            sk: 9,
+        };
         assert_eq!(decode(touched.as_bytes()), Decoded::Touched(9));
         for length in 0..touched.as_bytes().len() {
             assert_eq!(decode(&touched.as_bytes()[..length]), Decoded::Unknown);

@@ -37,11 +37,20 @@ mod tests {
 
     #[test]
     fn an_id_depends_on_every_part() {
-        let key = ConnectionKey { sk: 0xffff_8880_1234_5678, birth_ns: 5 };
+        let key = ConnectionKey {
+            sk: 0xffff_8880_1234_5678,
+            birth_ns: 5,
+        };
         let identity = Identity::new("boot", &[1; 16]);
         let id = identity.of(key);
         assert_eq!(id, identity.of(key));
-        assert_ne!(id, identity.of(ConnectionKey { sk: key.sk + 64, ..key }));
+        assert_ne!(
+            id,
+            identity.of(ConnectionKey {
+                sk: key.sk + 64,
+                ..key
+            })
+        );
         assert_ne!(id, identity.of(ConnectionKey { birth_ns: 6, ..key }));
         assert_ne!(id, Identity::new("other boot", &[1; 16]).of(key));
         assert_ne!(id, Identity::new("boot", &[2; 16]).of(key));

@@ -8,12 +8,10 @@ pub mod memlock;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::bpf::btf::KERNEL_BTF;
 pub use accept_hooks::{AcceptHooksPossible, AcceptHooksReason, Tracefs};
 use accept_hooks::{EVENT_ID, TRACEFS, accept_hooks_possible};
 use capabilities::{Capabilities, Capability, effective_uid, mask, names, setcap_command};
-
-/// Where the kernel describes its own types.
-pub const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 
 /// What loading and attaching by BTF takes.
 const NEEDED: [Capability; 2] = [Capability::Bpf, Capability::Perfmon];
@@ -54,7 +52,7 @@ pub enum Blocker {
     UserNamespace,
     /// No type information.
     #[error(
-        "{BTF_PATH} is missing: kernel {release} was built without CONFIG_DEBUG_INFO_BTF, or this \
+        "{KERNEL_BTF} is missing: kernel {release} was built without CONFIG_DEBUG_INFO_BTF, or this \
          is a container without /sys. The kernels of Debian 11, Ubuntu 22.04, Fedora 34 and \
          RHEL 9 and later have it"
     )]
@@ -63,7 +61,7 @@ pub enum Blocker {
         release: String,
     },
     /// Type information that cannot be read.
-    #[error("{BTF_PATH} cannot be read: {error}. Run with sudo")]
+    #[error("{KERNEL_BTF} cannot be read: {error}. Run with sudo")]
     UnreadableBtf {
         /// What the kernel said.
         error: String,
@@ -83,7 +81,7 @@ pub struct Machine {
     pub status: String,
     /// Target of `/proc/self/ns/user`.
     pub user_namespace: Option<String>,
-    /// Whether [`BTF_PATH`] can be opened.
+    /// Whether [`KERNEL_BTF`] can be opened.
     pub btf: Result<(), io::ErrorKind>,
     /// `/sys/kernel/security/lockdown`.
     pub lockdown: Option<String>,
@@ -107,7 +105,7 @@ impl Machine {
             user_namespace: namespace
                 .ok()
                 .map(|link| link.to_string_lossy().into_owned()),
-            btf: std::fs::File::open(BTF_PATH)
+            btf: std::fs::File::open(KERNEL_BTF)
                 .map(drop)
                 .map_err(|error| error.kind()),
             lockdown: text("/sys/kernel/security/lockdown"),
@@ -362,6 +360,6 @@ mod tests {
                 .trim()
         );
         assert!(machine.exe.is_absolute());
-        assert_eq!(machine.btf.is_ok(), Path::new(BTF_PATH).exists());
+        assert_eq!(machine.btf.is_ok(), Path::new(KERNEL_BTF).exists());
     }
 }

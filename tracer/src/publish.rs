@@ -35,7 +35,12 @@ impl Publisher {
                 stream.output.push(header.freeze(), 0);
             }
         }
-        Self { aggregate: Aggregate::default(), stream, carriers, sequence: 0 }
+        Self {
+            aggregate: Aggregate::default(),
+            stream,
+            carriers,
+            sequence: 0,
+        }
     }
 
     /// Counts the records and sends them out; the vector is left empty.
@@ -44,7 +49,9 @@ impl Publisher {
         let mut lines = 0;
         for mut record in records.drain(..) {
             self.aggregate.add(&record);
-            let Some(stream) = &mut self.stream else { continue };
+            let Some(stream) = &mut self.stream else {
+                continue;
+            };
             if is_own_output(&mut self.carriers, &record) {
                 continue;
             }

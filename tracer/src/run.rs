@@ -36,8 +36,12 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
     let machine = Machine::read();
     let mut stop = Stop::listen(machine.sighup_ignored()).context("cannot listen for signals")?;
     // Where results go comes first: a run must not end with nowhere to put them.
-    let summary_file =
-        options.summary.as_deref().map(open_summary).transpose().context("--summary")?;
+    let summary_file = options
+        .summary
+        .as_deref()
+        .map(open_summary)
+        .transpose()
+        .context("--summary")?;
     let stream = start::open_stream(&options)?;
 
     let mut tracer = start::attach(&options, &machine)?;

@@ -1,7 +1,7 @@
 //! From options to attached programs, and what to tell the user about them.
 
 use std::fs::File;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::os::fd::AsFd;
 
 use anyhow::{Context, bail};
@@ -28,22 +28,37 @@ const OUTPUT_QUEUE: usize = 16 << 20;
 /// Checks the machine, loads and attaches. What optional hooks cannot do is said at once.
 pub fn attach(options: &Options, machine: &Machine) -> anyhow::Result<Tracer> {
     machine.check()?;
-    let accept_hooks = wants_accept_hooks(options.accept_hooks, machine)?;
     let limit = memlock::raise_limit();
-    let settings = settings(options, accept_hooks);
+    let settings = settings(options);
     let tracer = Tracer::start(&settings).map_err(|error| explain(error, &settings, limit))?;
-    for Failure { spec, reason } in &tracer.missing {
-        if matches!(spec.need, Need::AcceptHooks(_)) && options.accept_hooks == AcceptHooks::On {
-            bail!("--accept-hooks on: `{}` cannot be attached: {reason}", spec.name);
-        }
-        if let Need::Optional(lost) | Need::AcceptHooks(lost) = spec.need {
-            say(&format!(
-                "note: `{}` (Linux {}+) is not attached ({reason}): {lost}",
-                spec.name, spec.since
-            ));
-        }
+    for failure in &tracer.missing {
+        say_missing(failure, options, machine)?;
     }
     Ok(tracer)
+}
+
+/// What is not seen without an optional program, or why a demanded one cannot be had.
+fn say_missing(failure: &Failure, options: &Options, machine: &Machine) -> anyhow::Result<()> {
+    let Failure { spec, reason } = failure;
+    match spec.need {
+        Need::Required => {}
+        Need::Optional(lost) => say(&format!(
+            "note: `{}` (Linux {}+) is not attached ({reason}): {lost}",
+            spec.name, spec.since
+        )),
+        Need::AcceptHooks(lost) => {
+            // The kernel's own words rarely say what to do; the preflight knows the usual causes.
+            let reason = match machine.accept_hooks() {
+                AcceptHooksPossible::No(known) => known.to_string(),
+                _ => reason.clone(),
+            };
+            if options.accept_hooks == AcceptHooks::On {
+                bail!("--accept-hooks on: they cannot be attached: {reason}");
+            }
+            say(&format!("note: no accept hooks ({reason}): {lost}"));
+        }
+    }
+    Ok(())
 }
 
 /// Says that everything from now on is seen, and how.
@@ -54,32 +69,25 @@ pub fn say_ready(options: &mut Options, tracer: &Tracer) -> anyhow::Result<()> {
     } else {
         "accept hooks off (an accepted connection has no process before its first byte)"
     };
-    say(&format!("ready: backend {}, {accept}", crate::bpf::programs::BACKEND));
+    say(&format!(
+        "ready: backend {}, {accept}",
+        crate::bpf::programs::BACKEND
+    ));
     if let Some(fd) = options.ready_fd.take() {
-        File::from(fd).write_all(b"ready\n").context("--ready-fd: cannot write to it")?;
+        File::from(fd)
+            .write_all(b"ready\n")
+            .context("--ready-fd: cannot write to it")?;
     }
     Ok(())
 }
 
-fn wants_accept_hooks(choice: AcceptHooks, machine: &Machine) -> anyhow::Result<bool> {
-    match (choice, machine.accept_hooks()) {
-        (AcceptHooks::Off, _) => Ok(false),
-        (_, AcceptHooksPossible::Yes) => Ok(true),
-        (AcceptHooks::On, AcceptHooksPossible::No(reason)) => bail!("--accept-hooks on: {reason}"),
-        (AcceptHooks::Auto, AcceptHooksPossible::No(reason)) => {
-            say(&format!("note: no accept hooks: {reason}"));
-            Ok(false)
-        }
-    }
-}
-
-fn settings(options: &Options, accept_hooks: bool) -> Settings<'_> {
+fn settings(options: &Options) -> Settings<'_> {
     let filter = &options.filter;
     Settings {
         filter: filter.to_kernel(),
         local_ports: filter.local_ports.as_ref().map(PortSet::words),
         remote_ports: filter.remote_ports.as_ref().map(PortSet::words),
-        ids: filter.ids(),
+        ids: filter.ids().collect(),
         features: match options.events {
             Events::Lifecycle => 0,
             Events::Traffic => feature::TRAFFIC,
@@ -87,7 +95,7 @@ fn settings(options: &Options, accept_hooks: bool) -> Settings<'_> {
         },
         ring_bytes: options.ring_bytes,
         max_connections: options.max_connections,
-        accept_hooks,
+        accept_hooks: options.accept_hooks != AcceptHooks::Off,
         debug: options.debug,
     }
 }
@@ -95,7 +103,7 @@ fn settings(options: &Options, accept_hooks: bool) -> Settings<'_> {
 /// Before 5.11 maps are charged to the locked-memory limit, and the kernel says only EPERM.
 fn explain(error: LoadError, settings: &Settings<'_>, limit: Option<u64>) -> anyhow::Error {
     let advice = match &error {
-        LoadError::Maps(_) => memlock::advice(settings.map_bytes(), limit),
+        LoadError::Maps(_) => memlock::advice(memlock::charged_bytes(&settings.map_sizes()), limit),
         _ => None,
     };
     match advice {
@@ -111,7 +119,10 @@ pub fn open_stream(options: &Options) -> anyhow::Result<Option<Stream>> {
         Some(path) => (open_output(path)?, false),
         None if options.quiet => return Ok(None),
         None => {
-            let fd = stdout.as_fd().try_clone_to_owned().context("stdout is not usable")?;
+            let fd = stdout
+                .as_fd()
+                .try_clone_to_owned()
+                .context("stdout is not usable")?;
             (File::from(fd), terminal::wants_colour(&stdout))
         }
     };
@@ -123,5 +134,8 @@ pub fn open_stream(options: &Options) -> anyhow::Result<Option<Stream>> {
             zone: TimeZone::system(),
         })),
     };
-    Ok(Some(Stream { format, output: Output::start(target, OUTPUT_QUEUE) }))
+    Ok(Some(Stream {
+        format,
+        output: Output::start(target, OUTPUT_QUEUE),
+    }))
 }

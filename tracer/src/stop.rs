@@ -19,13 +19,21 @@ impl Stop {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
-            hangup: if hangup_ignored { None } else { Some(signal(SignalKind::hangup())?) },
+            hangup: if hangup_ignored {
+                None
+            } else {
+                Some(signal(SignalKind::hangup())?)
+            },
         })
     }
 
     /// Waits for the next of them.
     pub async fn requested(&mut self) {
-        let Self { interrupt, terminate, hangup } = self;
+        let Self {
+            interrupt,
+            terminate,
+            hangup,
+        } = self;
         let hung_up = async {
             match hangup {
                 Some(hangup) => hangup.recv().await,

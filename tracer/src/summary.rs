@@ -126,7 +126,10 @@ pub struct Loss {
 impl Loss {
     /// Whether something is missing from the totals or the output (lateness is not loss).
     pub fn is_lossy(&self) -> bool {
-        let late_only = Self { late_news: self.late_news, ..Self::default() };
+        let late_only = Self {
+            late_news: self.late_news,
+            ..Self::default()
+        };
         *self != late_only
     }
 }

@@ -13,7 +13,9 @@ pub fn width(stream: &(impl AsFd + IsTerminal)) -> usize {
     if !stream.is_terminal() {
         return UNLIMITED;
     }
-    tcgetwinsize(stream).map_or(80, |size| usize::from(size.ws_col)).max(1)
+    tcgetwinsize(stream)
+        .map_or(80, |size| usize::from(size.ws_col))
+        .max(1)
 }
 
 /// Whether colour is wanted: on a terminal that knows it, unless `NO_COLOR` is set.

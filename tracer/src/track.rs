@@ -52,7 +52,13 @@ pub struct Track {
 impl Track {
     /// Tracks nothing yet.
     pub fn new(identity: Identity, host: Arc<str>) -> Self {
-        Self { identity, host, wall_offset_ns: 0, live: HashMap::new(), finished: Default::default() }
+        Self {
+            identity,
+            host,
+            wall_offset_ns: 0,
+            live: HashMap::new(),
+            finished: Default::default(),
+        }
     }
 
     /// Sets what turns monotonic times into wall times from now on.
@@ -74,7 +80,11 @@ impl Track {
         users: &[(UserKey, UserTotals)],
         out: &mut Vec<Record>,
     ) {
-        if self.finished.iter().any(|generation| generation.contains_key(&key)) {
+        if self
+            .finished
+            .iter()
+            .any(|generation| generation.contains_key(&key))
+        {
             return;
         }
         let mut progress = self.live.get(&key).copied().unwrap_or_default();
@@ -82,7 +92,13 @@ impl Track {
         if connection.is(flags::RELEASED) {
             self.live.remove(&key);
             if !connection.is(flags::FAILED) {
-                out.push(self.last(EventKind::Close, key, connection, users, connection.closed_ns));
+                out.push(self.last(
+                    EventKind::Close,
+                    key,
+                    connection,
+                    users,
+                    connection.closed_ns,
+                ));
             }
         } else {
             self.live.insert(key, progress);
@@ -121,7 +137,9 @@ impl Track {
             return;
         }
         self.news(key, connection, &[], out);
-        let Some(progress) = self.live.get_mut(&key) else { return };
+        let Some(progress) = self.live.get_mut(&key) else {
+            return;
+        };
         let bytes = Bytes {
             tx: connection.tx().saturating_sub(progress.tx),
             rx: connection.rx().saturating_sub(progress.rx),
@@ -138,11 +156,22 @@ impl Track {
 
     /// One call.
     pub fn io(&mut self, io: &Io, out: &mut Vec<Record>) {
-        let key = ConnectionKey { sk: io.sk, birth_ns: io.connection.birth_ns };
+        let key = ConnectionKey {
+            sk: io.sk,
+            birth_ns: io.connection.birth_ns,
+        };
         self.news(key, &io.connection, &[], out);
         let mut record = self.record(EventKind::Io, key, &io.connection, io.time_ns);
-        let (tx, rx) = if io.send == 1 { (io.bytes, 0) } else { (0, io.bytes) };
-        record.bytes = Some(Bytes { tx, rx, ..Bytes::default() });
+        let (tx, rx) = if io.send == 1 {
+            (io.bytes, 0)
+        } else {
+            (0, io.bytes)
+        };
+        record.bytes = Some(Bytes {
+            tx,
+            rx,
+            ..Bytes::default()
+        });
         record.users = vec![User {
             pid: io.tgid,
             name: escape(&io.name),
@@ -190,13 +219,19 @@ impl Track {
         if tell(told::OPEN, !inbound) {
             out.push(self.record(EventKind::Open, key, connection, connection.birth_ns));
         }
-        if tell(told::ESTABLISHED, !inbound && connection.established_ns != 0) {
+        if tell(
+            told::ESTABLISHED,
+            !inbound && connection.established_ns != 0,
+        ) {
             let at = connection.established_ns;
             let mut record = self.record(EventKind::Established, key, connection, at);
             record.latency_ns = Some(at.saturating_sub(connection.birth_ns));
             out.push(record);
         }
-        if tell(told::ACCEPT, inbound && connection.accepted_ns != 0 && connection.owner.tgid != 0) {
+        if tell(
+            told::ACCEPT,
+            inbound && connection.accepted_ns != 0 && connection.owner.tgid != 0,
+        ) {
             let at = connection.accepted_ns;
             let mut record = self.record(EventKind::Accept, key, connection, at);
             record.queue_ns = Some(at.saturating_sub(connection.established_ns));
@@ -212,8 +247,7 @@ impl Track {
                 out.push(record);
             }
         } else if tell(told::ENDED, connection.closed_ns != 0) {
-            let mut record =
-                self.record(EventKind::Ended, key, connection, connection.closed_ns);
+            let mut record = self.record(EventKind::Ended, key, connection, connection.closed_ns);
             end(&mut record, connection, connection.closed_ns);
             out.push(record);
         }
@@ -243,7 +277,11 @@ impl Track {
         at_ns: u64,
     ) -> Record {
         let flow = &connection.flow;
-        let family = if is_v4_mapped(&flow.remote_ip) { Family::Ipv4 } else { Family::Ipv6 };
+        let family = if is_v4_mapped(&flow.remote_ip) {
+            Family::Ipv4
+        } else {
+            Family::Ipv6
+        };
         let on_v6_socket = flow.socket_family == AF_INET6 && family == Family::Ipv4;
         let owned = connection.owner.tgid != 0;
         Record {
@@ -264,7 +302,9 @@ impl Track {
             closer: None,
             users: Vec::new(),
             netns: connection.netns,
-            cgroup: owned.then_some(Cgroup { id: connection.cgroup }),
+            cgroup: owned.then_some(Cgroup {
+                id: connection.cgroup,
+            }),
             bytes: None,
             duration_ns: None,
             latency_ns: None,
@@ -279,22 +319,41 @@ impl Track {
 
 /// Which end a connection is.
 fn direction(connection: &Connection) -> Direction {
-    if connection.is(flags::INBOUND) { Direction::Inbound } else { Direction::Outbound }
+    if connection.is(flags::INBOUND) {
+        Direction::Inbound
+    } else {
+        Direction::Outbound
+    }
 }
 
 /// What is known once TCP is over, or so far.
 fn end(record: &mut Record, connection: &Connection, at_ns: u64) {
-    let over_at = if connection.closed_ns == 0 { at_ns } else { connection.closed_ns };
+    let over_at = if connection.closed_ns == 0 {
+        at_ns
+    } else {
+        connection.closed_ns
+    };
     record.duration_ns = Some(over_at.saturating_sub(connection.birth_ns));
     if connection.accepted_ns != 0 {
-        record.queue_ns = Some(connection.accepted_ns.saturating_sub(connection.established_ns));
+        record.queue_ns = Some(
+            connection
+                .accepted_ns
+                .saturating_sub(connection.established_ns),
+        );
     }
     if connection.established_ns != 0 && !connection.is(flags::INBOUND) {
-        record.latency_ns = Some(connection.established_ns.saturating_sub(connection.birth_ns));
+        record.latency_ns = Some(
+            connection
+                .established_ns
+                .saturating_sub(connection.birth_ns),
+        );
     }
     if connection.closer.tgid != 0 {
         let Task { tgid, name, .. } = connection.closer;
-        record.closer = Some(ProcessName { pid: tgid, name: escape(&name) });
+        record.closer = Some(ProcessName {
+            pid: tgid,
+            name: escape(&name),
+        });
     }
     if connection.is(flags::HAS_COUNTERS) {
         record.rtt_us = Some(connection.tcp.srtt_us);
@@ -306,9 +365,12 @@ fn end(record: &mut Record, connection: &Connection, at_ns: u64) {
 
 fn totals(connection: &Connection, users: &[User]) -> Bytes {
     let (tx, rx) = (connection.tx(), connection.rx());
-    let (user_tx, user_rx) =
-        users.iter().fold((0, 0), |(tx, rx), user| (tx + user.tx, rx + user.rx));
-    let counters = connection.is(flags::HAS_COUNTERS).then_some(&connection.tcp);
+    let (user_tx, user_rx) = users
+        .iter()
+        .fold((0, 0), |(tx, rx), user| (tx + user.tx, rx + user.rx));
+    let counters = connection
+        .is(flags::HAS_COUNTERS)
+        .then_some(&connection.tcp);
     let before = u8::try_from(connection.state_before_close).unwrap_or_default();
     Bytes {
         tx,
@@ -355,5 +417,8 @@ fn process(task: &Task) -> Process {
 fn endpoint(ip: [u8; 16], port: u16) -> Endpoint {
     let ip = Ipv6Addr::from(ip);
     let ip = ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4);
-    Endpoint { ip, port: (port != 0).then_some(port) }
+    Endpoint {
+        ip,
+        port: (port != 0).then_some(port),
+    }
 }

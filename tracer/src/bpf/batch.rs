@@ -36,7 +36,11 @@ pub(super) fn for_each<K: FromBytes, V: FromBytes>(
     delete: bool,
     mut each: impl FnMut(K, V),
 ) -> io::Result<()> {
-    let command = if delete { BPF_MAP_LOOKUP_AND_DELETE_BATCH } else { BPF_MAP_LOOKUP_BATCH };
+    let command = if delete {
+        BPF_MAP_LOOKUP_AND_DELETE_BATCH
+    } else {
+        BPF_MAP_LOOKUP_BATCH
+    };
     let mut keys = vec![0u8; BATCH * size_of::<K>()];
     let mut values = vec![0u8; BATCH * size_of::<V>()];
     // The kernel's cursor of a hash map is a bucket number.
@@ -56,7 +60,12 @@ pub(super) fn for_each<K: FromBytes, V: FromBytes>(
         // SAFETY: `attr` is a whole `batch` attribute; its pointers are to live buffers of `count`
         // keys and values and to two cursors.
         let result = unsafe {
-            libc::syscall(libc::SYS_bpf, command, &raw mut attr, size_of::<BatchAttr>())
+            libc::syscall(
+                libc::SYS_bpf,
+                command,
+                &raw mut attr,
+                size_of::<BatchAttr>(),
+            )
         };
         let error = (result < 0).then(io::Error::last_os_error);
         let at_end = match &error {

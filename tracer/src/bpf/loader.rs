@@ -3,19 +3,23 @@
 use std::io;
 
 use aya::maps::{Array, HashMap, MapData, MapError, RingBuf};
-use aya::{Btf, Ebpf, EbpfError, EbpfLoader};
+use aya::{Btf, Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
 use tracer_common::config::Config;
+use tracer_common::connection::{Connection, ConnectionKey};
 use tracer_common::filter::{Filter, IdKey, PORT_WORDS};
+use tracer_common::folded::{FOLDED_ROWS, FoldedKey, FoldedTotals};
+use tracer_common::users::{UserKey, UserTotals};
 use tracer_common::{global, map};
 use zerocopy::IntoBytes;
 
+use super::btf::{self, KERNEL_BTF};
+use super::log::Log;
 use super::object::{self, ObjectError};
 use super::offsets::{self, OffsetsError};
 use super::programs::{self, Failure, Need, PROGRAMS, Spec};
 use super::snapshot::Maps;
-use super::btf;
-use super::log::Log;
+use crate::preflight::memlock::MapSize;
 
 /// Everything the programs are told before they run.
 #[derive(Debug)]
@@ -40,6 +44,39 @@ pub struct Settings<'a> {
     pub debug: bool,
 }
 
+impl Settings<'_> {
+    /// Sizes of the large maps, for kernels that charge them to the locked-memory limit.
+    pub fn map_sizes(&self) -> [MapSize; 5] {
+        let hash = |key: usize, value: usize, entries| MapSize::Hash {
+            key: u32::try_from(key).unwrap_or(u32::MAX),
+            value: u32::try_from(value).unwrap_or(u32::MAX),
+            entries,
+        };
+        let pending = pending_entries(self.max_connections);
+        [
+            hash(
+                size_of::<u64>(),
+                size_of::<Connection>(),
+                self.max_connections,
+            ),
+            hash(
+                size_of::<UserKey>(),
+                size_of::<UserTotals>(),
+                self.max_connections,
+            ),
+            hash(size_of::<ConnectionKey>(), size_of::<Connection>(), pending),
+            hash(
+                size_of::<FoldedKey>(),
+                size_of::<FoldedTotals>(),
+                FOLDED_ROWS,
+            ),
+            MapSize::Ring {
+                bytes: self.ring_bytes,
+            },
+        ]
+    }
+}
+
 /// Why tracing cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -50,7 +87,7 @@ pub enum LoadError {
     #[error(
         "cannot read the kernel's type information in {}: {reason}; conntracer needs a kernel built \
          with CONFIG_DEBUG_INFO_BTF=y (all current distribution kernels are)",
-        BTF_PATH
+        KERNEL_BTF
     )]
     Btf {
         /// In the reader's words.
@@ -73,9 +110,6 @@ pub enum LoadError {
     Program(Failure),
 }
 
-/// Where the kernel shows its type information.
-pub const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
-
 /// Attached programs and their maps. Dropping it detaches everything.
 #[derive(Debug)]
 pub struct Tracer {
@@ -90,10 +124,13 @@ impl Tracer {
     pub fn start(settings: &Settings<'_>) -> Result<Self, LoadError> {
         let bytes = object::checked()?;
         let unreadable = |reason: String| LoadError::Btf { reason };
-        let raw_btf = std::fs::read(BTF_PATH).map_err(|error| unreadable(error.to_string()))?;
+        let raw_btf = std::fs::read(KERNEL_BTF).map_err(|error| unreadable(error.to_string()))?;
         let types = btf::Btf::parse(&raw_btf).map_err(|error| unreadable(error.to_string()))?;
         let offsets = offsets::resolve(&types)?;
-        let config = Config { features: settings.features, wake_bytes: wake_bytes(settings) };
+        let config = Config {
+            features: settings.features,
+            wake_bytes: wake_bytes(settings),
+        };
         let log_level = if settings.debug { u8::MAX } else { 0 };
 
         let mut loader = EbpfLoader::new();
@@ -108,8 +145,11 @@ impl Tracer {
             .map_max_entries(map::CONNECTIONS, settings.max_connections)
             .map_max_entries(map::USERS, settings.max_connections)
             .map_max_entries(map::PENDING, pending_entries(settings.max_connections));
-        let mut ebpf = loader.load(bytes).map_err(map_error)?;
-        fill_filter(&mut ebpf, settings).map_err(|error| LoadError::Maps(programs::chain(&error)))?;
+        let mut ebpf = loader
+            .load(bytes)
+            .map_err(|error| LoadError::Maps(programs::chain(&error)))?;
+        fill_filter(&mut ebpf, settings)
+            .map_err(|error| LoadError::Maps(programs::chain(&error)))?;
 
         let kernel_btf = Btf::parse(&raw_btf, aya::Endianness::default())
             .map_err(|error| unreadable(programs::chain(&error)))?;
@@ -121,7 +161,11 @@ impl Tracer {
                 (Err(failure), _) => missing.push(failure),
             }
         }
-        Ok(Self { ebpf, missing, attached })
+        Ok(Self {
+            ebpf,
+            missing,
+            attached,
+        })
     }
 
     /// Whether a program is attached.
@@ -131,7 +175,10 @@ impl Tracer {
 
     /// Takes the ring buffer; an error the second time.
     pub fn take_ring(&mut self) -> Result<RingBuf<MapData>, LoadError> {
-        let ring = self.ebpf.take_map(map::EVENTS).ok_or(LoadError::MapTaken(map::EVENTS))?;
+        let ring = self
+            .ebpf
+            .take_map(map::EVENTS)
+            .ok_or(LoadError::MapTaken(map::EVENTS))?;
         RingBuf::try_from(ring).map_err(|error| LoadError::Maps(programs::chain(&error)))
     }
 
@@ -158,7 +205,9 @@ impl Tracer {
 
 fn wanted(accept_hooks: bool) -> impl Iterator<Item = &'static Spec> {
     static TABLE: [Spec; PROGRAMS.len()] = PROGRAMS;
-    TABLE.iter().filter(move |spec| accept_hooks || !matches!(spec.need, Need::AcceptHooks(_)))
+    TABLE
+        .iter()
+        .filter(move |spec| accept_hooks || !matches!(spec.need, Need::AcceptHooks(_)))
 }
 
 /// A quarter of the ring, so that a burst wakes the reader while there is room; a large ring
@@ -174,11 +223,14 @@ fn pending_entries(max_connections: u32) -> u32 {
 }
 
 fn fill_filter(ebpf: &mut Ebpf, settings: &Settings<'_>) -> Result<(), MapError> {
-    for (name, words) in
-        [(map::LOCAL_PORTS, settings.local_ports), (map::REMOTE_PORTS, settings.remote_ports)]
-    {
+    for (name, words) in [
+        (map::LOCAL_PORTS, settings.local_ports),
+        (map::REMOTE_PORTS, settings.remote_ports),
+    ] {
         let Some(words) = words else { continue };
-        let Some(found) = ebpf.map_mut(name) else { continue };
+        let Some(found) = ebpf.map_mut(name) else {
+            continue;
+        };
         let mut array: Array<_, u64> = Array::try_from(found)?;
         for (index, word) in (0..).zip(words).filter(|(_, word)| **word != 0) {
             array.set(index, word, 0)?;
@@ -191,10 +243,6 @@ fn fill_filter(ebpf: &mut Ebpf, settings: &Settings<'_>) -> Result<(), MapError>
         }
     }
     Ok(())
-}
-
-fn map_error(error: EbpfError) -> LoadError {
-    LoadError::Maps(programs::chain(&error))
 }
 
 /// The kernel shows this counter in a program's `fdinfo` only (5.12+).

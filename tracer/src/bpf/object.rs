@@ -14,7 +14,9 @@ compile_error!("conntracer's eBPF objects are built for x86_64 and aarch64 only"
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectError {
     /// Not an ELF file, or without the version symbol.
-    #[error("the embedded eBPF object is not usable ({0}); rebuild it with `cargo xtask build-ebpf`")]
+    #[error(
+        "the embedded eBPF object is not usable ({0}); rebuild it with `cargo xtask build-ebpf`"
+    )]
     Broken(String),
     /// Built from other layouts.
     #[error(
@@ -36,8 +38,9 @@ pub fn checked() -> Result<&'static [u8], ObjectError> {
 fn check_abi(bytes: &[u8]) -> Result<(), ObjectError> {
     let broken = |reason: &str| ObjectError::Broken(reason.to_owned());
     let file = object::File::parse(bytes).map_err(|error| broken(&error.to_string()))?;
-    let symbol =
-        file.symbol_by_name(ABI_SYMBOL).ok_or_else(|| broken("no layout version symbol"))?;
+    let symbol = file
+        .symbol_by_name(ABI_SYMBOL)
+        .ok_or_else(|| broken("no layout version symbol"))?;
     let found = symbol
         .section_index()
         .and_then(|index| file.section_by_index(index).ok())
@@ -45,7 +48,11 @@ fn check_abi(bytes: &[u8]) -> Result<(), ObjectError> {
         .and_then(|data| data.try_into().ok())
         .map(u32::from_le_bytes)
         .ok_or_else(|| broken("no layout version"))?;
-    if found == ABI_VERSION { Ok(()) } else { Err(ObjectError::Abi { found }) }
+    if found == ABI_VERSION {
+        Ok(())
+    } else {
+        Err(ObjectError::Abi { found })
+    }
 }
 
 #[cfg(test)]
@@ -62,7 +69,9 @@ mod tests {
         let mut other = OBJECT.to_vec();
         let file = object::File::parse(OBJECT).unwrap();
         let symbol = file.symbol_by_name(ABI_SYMBOL).unwrap();
-        let section = file.section_by_index(symbol.section_index().unwrap()).unwrap();
+        let section = file
+            .section_by_index(symbol.section_index().unwrap())
+            .unwrap();
         let (start, _) = section.file_range().unwrap();
         let at = usize::try_from(start + symbol.address()).unwrap();
         other[at] ^= 0xff;
@@ -71,7 +80,13 @@ mod tests {
 
     #[test]
     fn what_is_not_an_object_is_refused() {
-        assert!(matches!(check_abi(b"#!/bin/sh"), Err(ObjectError::Broken(_))));
-        assert!(matches!(check_abi(&OBJECT[..OBJECT.len() / 2]), Err(ObjectError::Broken(_))));
+        assert!(matches!(
+            check_abi(b"#!/bin/sh"),
+            Err(ObjectError::Broken(_))
+        ));
+        assert!(matches!(
+            check_abi(&OBJECT[..OBJECT.len() / 2]),
+            Err(ObjectError::Broken(_))
+        ));
     }
 }

@@ -25,7 +25,8 @@ pub struct Maps {
         { size_of::<ConnectionKey>() },
         { size_of::<Connection>() },
     >,
-    folded: Table<FoldedKey, FoldedTotals, { size_of::<FoldedKey>() }, { size_of::<FoldedTotals>() }>,
+    folded:
+        Table<FoldedKey, FoldedTotals, { size_of::<FoldedKey>() }, { size_of::<FoldedTotals>() }>,
     counters: PerCpuArray<MapData, u64>,
     epoch: Array<MapData, u32>,
     current_epoch: u32,
@@ -34,7 +35,9 @@ pub struct Maps {
 impl Maps {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, MapError> {
         let mut take = |name: &str| {
-            ebpf.take_map(name).ok_or_else(|| MapError::InvalidName { name: name.to_owned() })
+            ebpf.take_map(name).ok_or_else(|| MapError::InvalidName {
+                name: name.to_owned(),
+            })
         };
         Ok(Self {
             connections: Table::new(take(map::CONNECTIONS)?)?,
@@ -64,7 +67,13 @@ impl Maps {
         let mut all = Vec::new();
         self.connections.for_each(|sk, connection| {
             if is_complete(&connection) {
-                all.push((ConnectionKey { sk, birth_ns: connection.birth_ns }, connection));
+                all.push((
+                    ConnectionKey {
+                        sk,
+                        birth_ns: connection.birth_ns,
+                    },
+                    connection,
+                ));
             }
         })?;
         Ok(all)
@@ -73,22 +82,31 @@ impl Maps {
     /// Takes the released connections that found the ring full.
     pub fn take_pending(&self) -> io::Result<Vec<(ConnectionKey, Connection)>> {
         let mut all = Vec::new();
-        self.pending.drain(|key, connection| all.push((key, connection)))?;
+        self.pending
+            .drain(|key, connection| all.push((key, connection)))?;
         Ok(all)
     }
 
     /// Sums of connections that were kept nowhere else.
     pub fn folded(&self) -> io::Result<Vec<(FoldedKey, FoldedTotals)>> {
         let mut all = Vec::new();
-        self.folded.for_each(|key, totals| all.push((key, totals)))?;
+        self.folded
+            .for_each(|key, totals| all.push((key, totals)))?;
         Ok(all)
     }
 
     /// The processes beyond the owner that moved bytes of a connection. With `forget` their rows
     /// are removed: the connection is over.
-    pub fn users(&mut self, key: ConnectionKey, connection: &Connection, forget: bool) -> Vec<UserRow> {
+    pub fn users(
+        &mut self,
+        key: ConnectionKey,
+        connection: &Connection,
+        forget: bool,
+    ) -> Vec<UserRow> {
         let mut rows = self.chain(key, connection.last_user);
-        let (tx, rx) = rows.iter().fold((0, 0), |(tx, rx), (_, user)| (tx + user.tx, rx + user.rx));
+        let (tx, rx) = rows
+            .iter()
+            .fold((0, 0), |(tx, rx), (_, user)| (tx + user.tx, rx + user.rx));
         if tx < connection.other_tx || rx < connection.other_rx {
             // Two processes joined at the same moment and one link was lost.
             rows = self.scan(key);
@@ -105,9 +123,15 @@ impl Maps {
         let mut rows: Vec<UserRow> = Vec::new();
         let mut tgid = last_user;
         while tgid != 0 && !rows.iter().any(|(user, _)| user.tgid == tgid) {
-            let user =
-                UserKey { sk: key.sk, birth_ns: key.birth_ns, tgid, reserved: 0 };
-            let Some(totals) = self.users.get(&user) else { break };
+            let user = UserKey {
+                sk: key.sk,
+                birth_ns: key.birth_ns,
+                tgid,
+                reserved: 0,
+            };
+            let Some(totals) = self.users.get(&user) else {
+                break;
+            };
             tgid = totals.next;
             rows.push((user, totals));
         }
@@ -128,7 +152,9 @@ impl Maps {
     /// One loss counter, summed over all CPUs.
     pub fn counter(&self, counter: Counter) -> u64 {
         // An array map's slots always exist; a failure here would be a kernel fault.
-        self.counters.get(&(counter as u32), 0).map_or(0, |per_cpu| per_cpu.iter().sum())
+        self.counters
+            .get(&(counter as u32), 0)
+            .map_or(0, |per_cpu| per_cpu.iter().sum())
     }
 }
 

@@ -25,10 +25,16 @@ where
         const { assert!(size_of::<K>() == KEY && size_of::<V>() == VALUE) };
         HashMap::<_, [u8; KEY], [u8; VALUE]>::try_from(&map)?;
         let Map::HashMap(data) = &map else {
-            return Err(MapError::InvalidName { name: "not a plain hash map".to_owned() });
+            return Err(MapError::InvalidName {
+                name: "not a plain hash map".to_owned(),
+            });
         };
         let fd = data.fd().as_fd().try_clone_to_owned()?;
-        Ok(Self { map, fd, types: PhantomData })
+        Ok(Self {
+            map,
+            fd,
+            types: PhantomData,
+        })
     }
 
     /// The value of `key`, if there is one.
@@ -40,9 +46,10 @@ where
 
     /// Removes `key`; that it is gone already is no error.
     pub(super) fn remove(&mut self, key: &K) {
-        if let (Ok(mut view), Some(key)) =
-            (HashMap::<_, [u8; KEY], [u8; VALUE]>::try_from(&mut self.map), bytes_of(key))
-        {
+        if let (Ok(mut view), Some(key)) = (
+            HashMap::<_, [u8; KEY], [u8; VALUE]>::try_from(&mut self.map),
+            bytes_of(key),
+        ) {
             let _ = view.remove(&key);
         }
     }
