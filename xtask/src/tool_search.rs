@@ -17,16 +17,18 @@ use crate::{
 /// Looks at this machine.
 pub(crate) fn find() -> Result<Found> {
     Ok(Found {
-        debian: compiler(|| debian("rustc")),
-        nightly: compiler(|| nightly("rustc")),
+        debian: compiler(debian),
+        nightly: compiler(nightly),
         linker: linker()?,
         strip: strip(),
     })
 }
 
-fn compiler(rustc: impl Fn() -> Command) -> Option<Compiler> {
-    let version = cmd::probe(rustc().arg("-vV"))?;
-    let sysroot = cmd::probe(rustc().args(["--print", "sysroot"]))?;
+/// `tool` makes a command of the compiler's tool of that name.
+fn compiler(tool: impl Fn(&str) -> Command) -> Option<Compiler> {
+    cmd::probe(tool("cargo").arg("-V"))?;
+    let version = cmd::probe(tool("rustc").arg("-vV"))?;
+    let sysroot = cmd::probe(tool("rustc").args(["--print", "sysroot"]))?;
     let rust_src = Path::new(sysroot.trim_end()).join("lib/rustlib/src/rust");
     if !rust_src.join("library/core/Cargo.toml").is_file() {
         return None;
@@ -47,8 +49,10 @@ fn parse_compiler(version: &str, rust_src: PathBuf) -> Option<Compiler> {
 
 fn linker() -> Result<Option<Linker>> {
     let installed = workspace::cargo_home()?.join("bin/bpf-linker");
-    let path = cmd::in_path("bpf-linker").or(cmd::is_program(&installed).then_some(installed));
-    Ok(path.and_then(|path| {
+    // Where setup-ebpf puts it, before an older one elsewhere.
+    let found = Some(installed).filter(|path| cmd::is_program(path));
+    let found = found.or_else(|| cmd::in_path("bpf-linker"));
+    Ok(found.and_then(|path| {
         let printed = cmd::probe(Command::new(&path).arg("--version"))?;
         let version = printed.trim().strip_prefix("bpf-linker ")?.to_owned();
         Some(Linker { path, version })
