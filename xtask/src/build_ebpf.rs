@@ -13,7 +13,7 @@ use crate::{
     ebpf_flags::{self, Arch, Folders},
     inputs,
     manifest::{self, Manifest, Objects, Verdict},
-    sanity,
+    sanity, tool_search,
     toolchain::{self, Missing, Toolchain, Versions},
     workspace,
 };
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn write() -> Result<ExitCode> {
-    let tools = match toolchain::choose(toolchain::find()?) {
+    let tools = match toolchain::choose(tool_search::find()?) {
         Ok(tools) => tools,
         Err(missing) => return Ok(no_tools(&missing)),
     };
@@ -68,7 +68,7 @@ fn write() -> Result<ExitCode> {
 pub(crate) fn check(warnings: Warnings) -> Result<ExitCode> {
     let folder = committed_folder()?;
     let manifest = Manifest::read(&folder.join("manifest.json"))?;
-    let tools = match toolchain::choose(toolchain::find()?) {
+    let tools = match toolchain::choose(tool_search::find()?) {
         Ok(tools) => tools,
         Err(missing) => return Ok(no_tools(&missing)),
     };

@@ -10,6 +10,7 @@ mod run;
 mod sanity;
 mod setup_ebpf;
 mod test;
+mod tool_search;
 mod toolchain;
 mod workspace;
 
@@ -26,8 +27,7 @@ use clap::Parser;
 enum Verb {
     /// Build the release binary and become it, with sudo if needed
     Run {
-        /// Arguments of conntracer
-        #[arg(last = true)]
+        #[arg(last = true, help = "Arguments of conntracer")]
         args: Vec<OsString>,
     },
     /// Build the committed eBPF objects and their manifest
@@ -36,8 +36,7 @@ enum Verb {
     SetupEbpf,
     /// Run all tests: unit, black-box, and real-kernel ones if root
     Test {
-        /// Filters and options of the test runner
-        #[arg(last = true)]
+        #[arg(last = true, help = "Filters and options of the test runner")]
         args: Vec<OsString>,
     },
     /// Format, lints, documentation and the eBPF objects

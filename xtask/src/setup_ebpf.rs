@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use crate::{
-    cmd,
+    cmd, tool_search,
     toolchain::{self, BPF_LINKER, Found, LLVM_PREFIX, Linker},
     workspace,
 };
@@ -42,14 +42,14 @@ fn plan(found: &Found, llvm: bool) -> Plan {
 
 pub(crate) fn run() -> Result<ExitCode> {
     let llvm_config = std::path::Path::new(LLVM_PREFIX).join("bin/llvm-config");
-    let plan = plan(&toolchain::find()?, cmd::is_program(&llvm_config));
+    let plan = plan(&tool_search::find()?, cmd::is_program(&llvm_config));
     if plan.packages {
         install_packages()?;
     }
     if plan.linker {
         install_linker()?;
     }
-    match toolchain::choose(toolchain::find()?) {
+    match toolchain::choose(tool_search::find()?) {
         Ok(tools) => {
             cmd::say(&format!("eBPF build tools: {}", tools.versions()));
             Ok(ExitCode::SUCCESS)
