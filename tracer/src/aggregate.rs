@@ -295,3 +295,6 @@ fn counts(record: &Record) -> Option<Counts> {
     }
     Some(counts)
 }
+
+#[cfg(test)]
+mod tests;

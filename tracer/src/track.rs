@@ -422,3 +422,6 @@ fn endpoint(ip: [u8; 16], port: u16) -> Endpoint {
         port: (port != 0).then_some(port),
     }
 }
+
+#[cfg(test)]
+mod tests;
