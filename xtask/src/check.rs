@@ -19,7 +19,14 @@ pub(crate) fn run() -> Result<ExitCode> {
     ];
     cmd::run(workspace::cargo()?.args(clippy))?;
     cmd::run(&mut ebpf_clippy()?)?;
-    let doc = ["doc", "--workspace", "--no-deps", "--locked"];
+    // Private items too: most of the crates are not a public interface, and their links may break.
+    let doc = [
+        "doc",
+        "--workspace",
+        "--no-deps",
+        "--document-private-items",
+        "--locked",
+    ];
     cmd::run(
         workspace::cargo()?
             .args(doc)
