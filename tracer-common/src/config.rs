@@ -21,6 +21,9 @@ pub struct Config {
 
 const _: () = assert!(size_of::<Config>() == 8);
 
+/// The traffic epoch in which nothing is counted.
+pub const CLOSED: u32 = 0;
+
 /// Bits of [`Config::features`].
 pub mod feature {
     /// Send "touched" news, so that the reader can report traffic of open connections.

@@ -41,7 +41,8 @@ pub mod map {
     pub const EVENTS: &str = "EVENTS";
     /// Per-CPU array of `u64`, indexed by [`crate::counters::Counter`].
     pub const COUNTERS: &str = "COUNTERS";
-    /// Array of one `u32`: the traffic epoch, advanced by the user side.
+    /// Array of one `u32`: the traffic epoch, advanced by the user side, which also opens and closes
+    /// the gate with it (see [`crate::config::CLOSED`]).
     pub const EPOCH: &str = "EPOCH";
     /// Array of `u64` words: the local port set.
     pub const LOCAL_PORTS: &str = "LOCAL_PORTS";

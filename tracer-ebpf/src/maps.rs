@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use tracer_common::{
     ABI_VERSION,
-    config::Config,
+    config::{CLOSED, Config},
     connection::{Connection, ConnectionKey},
     counters::Counter,
     filter::{Filter, IdKey, MAX_IDS, PORT_WORDS},
@@ -48,7 +48,9 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 #[map]
 pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::COUNT, 0);
 
-/// The traffic epoch. A map, not a global: the reader advances it while the programs run.
+/// The traffic epoch, and the gate: nothing is counted in epoch [`CLOSED`]. Programs are attached
+/// and detached one after the other, so the reader opens the gate when all are there and closes it
+/// before it reads the totals. A map, not a global: it changes while the programs run.
 #[map]
 pub static EPOCH: Array<u32> = Array::with_max_entries(1, 0);
 
@@ -115,11 +117,16 @@ pub fn add(total: *mut u64, n: u64) {
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(total, n) };
 }
 
-/// The current traffic epoch.
+/// The current traffic epoch; `None` while the gate is closed.
 #[inline(always)]
-pub fn epoch() -> u32 {
+pub fn epoch() -> Option<u32> {
     // SAFETY: an aligned word of an array map; a stale value only moves a report by one interval.
-    EPOCH
-        .get_ptr(0)
-        .map_or(0, |epoch| unsafe { epoch.read_volatile() })
+    let epoch = unsafe { EPOCH.get_ptr(0)?.read_volatile() };
+    (epoch != CLOSED).then_some(epoch)
+}
+
+/// Whether nothing is to be counted now.
+#[inline(always)]
+pub fn gate_is_closed() -> bool {
+    epoch().is_none()
 }

@@ -21,7 +21,9 @@ use tracer_common::{
 use crate::{
     emit, filter,
     kernel::Sock,
-    maps::{CONNECTIONS, FOLDED, NO_CONNECTION, NO_FOLD, PENDING, add, count, epoch},
+    maps::{
+        CONNECTIONS, FOLDED, NO_CONNECTION, NO_FOLD, PENDING, add, count, epoch, gate_is_closed,
+    },
     task, users,
 };
 
@@ -42,6 +44,9 @@ fn find(sock: Sock) -> Option<&'static mut Connection> {
 /// A SYN is about to be sent. Process context: the running task is the owner.
 #[inline(always)]
 pub fn opened(sock: Sock) {
+    if gate_is_closed() {
+        return;
+    }
     // A socket that was disconnected and connects again, or whose release was missed.
     if let Some(previous) = find(sock) {
         release(sock, previous);
@@ -56,6 +61,9 @@ pub fn opened(sock: Sock) {
 /// The handshake is done. Any context.
 #[inline(always)]
 pub fn established(sock: Sock, old_state: u8) {
+    if gate_is_closed() {
+        return;
+    }
     if let Some(connection) = find(sock) {
         if connection.established_ns == 0 && connection.closed_ns == 0 {
             connection.established_ns = now();
@@ -83,6 +91,9 @@ pub fn established(sock: Sock, old_state: u8) {
 /// A process took the connection from the accept queue. Process context: the running task is it.
 #[inline(always)]
 pub fn accepted(sock: Sock) {
+    if gate_is_closed() {
+        return;
+    }
     match find(sock) {
         Some(connection) => take(sock, connection, 0),
         None => {
@@ -112,6 +123,7 @@ fn take(sock: Sock, connection: &mut Connection, how: u32) {
 /// A send or receive call moved `bytes` (> 0). Process context: the running task called.
 #[inline(always)]
 pub fn moved(sock: Sock, send: bool, bytes: u64) {
+    let Some(epoch) = epoch() else { return };
     let tgid = task::current_tgid();
     let Some(connection) = find(sock) else {
         untracked(sock, tgid, send, bytes);
@@ -137,11 +149,8 @@ pub fn moved(sock: Sock, send: bool, bytes: u64) {
     if emit::wants(feature::IO) {
         emit::io(sock.key(), connection, send, bytes, now());
     }
-    if emit::wants(feature::TRAFFIC) {
-        let epoch = epoch();
-        if connection.epoch != epoch && emit::touched(sock.key()) {
-            connection.epoch = epoch;
-        }
+    if emit::wants(feature::TRAFFIC) && connection.epoch != epoch && emit::touched(sock.key()) {
+        connection.epoch = epoch;
     }
 }
 
@@ -162,6 +171,9 @@ fn untracked(sock: Sock, tgid: u32, send: bool, bytes: u64) {
 /// Our FIN is queued. Process context: the running task dropped the last descriptor or shut down.
 #[inline(always)]
 pub fn closing(sock: Sock) {
+    if gate_is_closed() {
+        return;
+    }
     if let Some(connection) = find(sock)
         && connection.closer.tgid == 0
     {
@@ -172,6 +184,9 @@ pub fn closing(sock: Sock) {
 /// TCP is over. Any context, unless the state says that a local call did it.
 #[inline(always)]
 pub fn closed(sock: Sock, old_state: u8) {
+    if gate_is_closed() {
+        return;
+    }
     let Some(connection) = find(sock) else { return };
     connection.closed_ns = now();
     connection.error = sock.error();
@@ -207,6 +222,9 @@ pub fn closed(sock: Sock, old_state: u8) {
 /// The socket is gone: the application's counts are final.
 #[inline(always)]
 pub fn released(sock: Sock) {
+    if gate_is_closed() {
+        return;
+    }
     if let Some(connection) = find(sock) {
         release(sock, connection);
     }

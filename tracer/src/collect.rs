@@ -32,10 +32,11 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Starts with empty tables.
-    pub fn new(maps: Maps, mut track: Track) -> Self {
+    /// Starts with empty tables, and has the kernel side start counting.
+    pub fn start(mut maps: Maps, mut track: Track) -> io::Result<Self> {
         track.set_wall_offset(clock::wall_offset_ns());
-        Self {
+        maps.advance_epoch().map_err(other)?;
+        Ok(Self {
             maps,
             track,
             touched: HashSet::new(),
@@ -43,7 +44,7 @@ impl Collector {
             late_news_seen: 0,
             folded_seen: 0,
             sweep_due: false,
-        }
+        })
     }
 
     /// Reads the ring, and what did not fit into it. Returns whether more is waiting.
@@ -131,13 +132,14 @@ impl Collector {
         Ok(())
     }
 
-    /// The programs are detached: reads everything that is left.
+    /// Stops the count at this moment and reads everything that is left.
     pub fn finish(
         mut self,
         ring: &mut Ring,
         aggregate: &mut crate::aggregate::Aggregate,
         out: &mut Vec<Record>,
     ) -> io::Result<Loss> {
+        self.maps.close_gate().map_err(other)?;
         while !self.read_ring(ring, out) {}
         self.take_late_releases(ring, out)?;
         let now_ns = clock::mono_ns();

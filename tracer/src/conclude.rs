@@ -1,6 +1,6 @@
 //! The end of a run: where the tables go, and the exit code.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -132,6 +132,7 @@ fn print(summary: &Summary, on_stdout: bool, top: usize) -> io::Result<()> {
             colour: terminal::wants_colour(&stdout),
             top,
         };
+        stdout.write_all(after_live_lines(stdout.is_terminal()).as_bytes())?;
         stdout.write_all(text(summary, &style).as_bytes())?;
         stdout.flush()
     } else {
@@ -141,8 +142,14 @@ fn print(summary: &Summary, on_stdout: bool, top: usize) -> io::Result<()> {
             colour: terminal::wants_colour(&stderr),
             top,
         };
+        stderr.write_all(after_live_lines(stderr.is_terminal()).as_bytes())?;
         stderr.write_all(text(summary, &style).as_bytes())
     }
+}
+
+/// The terminal shows `^C` where the cursor stands.
+fn after_live_lines(is_terminal: bool) -> &'static str {
+    if is_terminal { "\n" } else { "" }
 }
 
 fn text(summary: &Summary, style: &Style) -> String {

@@ -5,11 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use rustix::thread::{MembarrierCommand, membarrier};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::aggregate::Run;
-use crate::bpf::loader::Tracer;
 use crate::bpf::programs::BACKEND;
 use crate::bpf::ring::Ring;
 use crate::carrier::Carriers;
@@ -50,8 +48,8 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
     let host: Arc<str> = host::name().into();
     let identity = Identity::new(&host::boot_id(), &host::secret().context("/dev/urandom")?);
     let track = Track::new(identity, Arc::clone(&host));
-    let mut collector = Collector::new(tracer.take_maps()?, track);
     let mut publisher = Publisher::new(stream, Carriers::detect());
+    let mut collector = Collector::start(tracer.take_maps()?, track)?;
     let started = Instant::now();
     start::say_ready(&mut options, &tracer)?;
 
@@ -85,9 +83,8 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
         publisher.publish(&mut records);
     }
 
-    let missed_probes = tracer.missed_runs();
-    detach(tracer);
     let duration = started.elapsed();
+    let missed_probes = tracer.missed_runs();
     let mut loss = collector.finish(&mut ring, &mut publisher.aggregate, &mut records)?;
     publisher.publish(&mut records);
     let (aggregate, output) = publisher.into_parts();
@@ -109,12 +106,4 @@ async fn wait_until(deadline: Option<Instant>) {
         Some(deadline) => sleep_until(deadline).await,
         None => pending().await,
     }
-}
-
-/// After this no program writes to a map any more: closing a link unregisters its hook, and the
-/// barrier waits for programs that were running just then.
-fn detach(tracer: Tracer) {
-    drop(tracer);
-    // A kernel without the command would only lose the guarantee, not the totals so far.
-    let _ = membarrier(MembarrierCommand::Global);
 }

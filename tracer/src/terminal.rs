@@ -8,6 +8,9 @@ use rustix::termios::tcgetwinsize;
 /// Columns for a stream that is not a terminal: nothing needs to be shortened for a file.
 pub const UNLIMITED: usize = 200;
 
+/// From this width on a live line can be generous.
+pub const ROOMY: usize = 100;
+
 /// Columns of the stream.
 pub fn width(stream: &(impl AsFd + IsTerminal)) -> usize {
     if !stream.is_terminal() {

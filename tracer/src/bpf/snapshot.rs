@@ -4,6 +4,8 @@ use std::io;
 
 use aya::Ebpf;
 use aya::maps::{Array, MapData, MapError, PerCpuArray};
+use rustix::thread::{MembarrierCommand, membarrier};
+use tracer_common::config::CLOSED;
 use tracer_common::connection::{Connection, ConnectionKey};
 use tracer_common::counters::Counter;
 use tracer_common::folded::{FoldedKey, FoldedTotals};
@@ -46,15 +48,26 @@ impl Maps {
             folded: Table::new(take(map::FOLDED)?)?,
             counters: take(map::COUNTERS)?.try_into()?,
             epoch: take(map::EPOCH)?.try_into()?,
-            current_epoch: 0,
+            current_epoch: CLOSED,
         })
     }
 
-    /// Starts the next traffic interval and returns its number.
+    /// Starts the next traffic interval and returns its number. The first one opens the gate:
+    /// from then on the programs count.
     pub fn advance_epoch(&mut self) -> Result<u32, MapError> {
-        self.current_epoch = self.current_epoch.wrapping_add(1);
+        self.current_epoch = self.current_epoch.checked_add(1).unwrap_or(CLOSED + 1);
         self.epoch.set(0, self.current_epoch, 0)?;
         Ok(self.current_epoch)
+    }
+
+    /// Closes the gate and waits for the programs that were running just then: after this nothing
+    /// is counted, and the maps hold the state of one moment.
+    pub fn close_gate(&mut self) -> Result<(), MapError> {
+        self.epoch.set(0, CLOSED, 0)?;
+        // Waits for an RCU grace period, and programs run inside RCU read-side sections. A kernel
+        // without the command loses the guarantee, not the totals.
+        let _ = membarrier(MembarrierCommand::Global);
+        Ok(())
     }
 
     /// The connection on a socket now, if there is one and its entry is complete.

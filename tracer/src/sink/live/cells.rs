@@ -40,15 +40,20 @@ pub(super) fn shown_process(record: &Record) -> Option<(u32, &str)> {
         .or_else(|| owner.map(|process| (process.pid, process.name.as_str())))
 }
 
-pub(super) fn write_clock(time: WallTime, zone: &TimeZone, cell: &mut String) -> std::fmt::Result {
+pub(super) fn write_clock(
+    time: WallTime,
+    zone: &TimeZone,
+    milliseconds: bool,
+    cell: &mut String,
+) -> std::fmt::Result {
     let time = jiff::Timestamp::from_nanosecond(i128::from(time.0)).unwrap_or_default();
     let local = zone.to_datetime(time);
     let (hour, minute, second) = (local.hour(), local.minute(), local.second());
-    write!(
-        cell,
-        "{hour:02}:{minute:02}:{second:02}.{:03}",
-        local.millisecond()
-    )
+    write!(cell, "{hour:02}:{minute:02}:{second:02}")?;
+    if milliseconds {
+        write!(cell, ".{:03}", local.millisecond())?;
+    }
+    Ok(())
 }
 
 pub(super) fn write_known(

@@ -8,7 +8,7 @@ use unicode_width::UnicodeWidthStr;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Column {
     pub(super) head: &'static str,
-    width: usize,
+    pub(super) width: usize,
     limit: usize,
     right: bool,
 }
@@ -65,7 +65,7 @@ pub(super) struct Columns {
 impl Columns {
     /// Start and limit of the widths: a limit is what 15-byte names, IPv4 and terabytes need.
     pub(super) const START: Self = Self {
-        time: Column::left("TIME", 12, 12),
+        time: Column::left("TIME", 8, 12),
         event: Column::left("EVENT", 7, 7),
         pid: Column::right("PID", 5, 7),
         name: Column::left("NAME", 5, 15),

@@ -5,6 +5,7 @@ use crate::sink::samples::{between, closed, endpoint, inbound, outbound};
 const OPTIONS: LiveOptions = LiveOptions {
     colour: false,
     traffic: false,
+    milliseconds: true,
     zone: TimeZone::UTC,
 };
 
@@ -196,6 +197,17 @@ fn times_are_local_to_the_given_zone() {
         &[inbound(EventKind::Accept)],
     );
     assert!(lines[1].starts_with("07:00:00.123 "), "{}", lines[1]);
+}
+
+#[test]
+fn a_narrow_line_has_whole_seconds() {
+    let options = LiveOptions {
+        milliseconds: false,
+        ..OPTIONS
+    };
+    let lines = lines(options, &[inbound(EventKind::Accept)]);
+    assert!(lines[0].starts_with("TIME     EVENT"), "{}", lines[0]);
+    assert!(lines[1].starts_with("12:00:00 accept"), "{}", lines[1]);
 }
 
 #[test]
