@@ -15,11 +15,11 @@ use crate::flow::{Flow, halves, is_loopback, is_v4_mapped};
     )
 )]
 pub struct Filter {
-    /// Bits of [`test`]: which tests apply.
+    /// Bits of [`mod@test`]: which tests apply.
     pub tests: u32,
-    /// With [`test::FAMILY`]: 4 or 6.
+    /// With `test::FAMILY`: 4 or 6.
     pub family: u32,
-    /// With [`test::DIRECTION`]: 1 = inbound, 0 = outbound.
+    /// With `test::DIRECTION`: 1 = inbound, 0 = outbound.
     pub inbound: u32,
     /// Zero.
     pub reserved: u32,

@@ -5,10 +5,10 @@
 //!
 //! | program | hook | handler | purpose | since |
 //! |---|---|---|---|---|
-//! | `set_state` | tp_btf `inet_sock_set_state` | `opened`, `established`, `closing`, `closed` | life cycle | 5.5 |
-//! | `destroy_sock` | tp_btf `tcp_destroy_sock` | `released` | final totals | 5.5 |
-//! | `send_length` | tp_btf `sock_send_length` | `moved` | bytes sent, by process | 6.3 |
-//! | `recv_length` | tp_btf `sock_recv_length` | `moved` | bytes received, by process | 6.3 |
+//! | `set_state` | `tp_btf` `inet_sock_set_state` | `opened`, `established`, `closing`, `closed` | life cycle | 5.5 |
+//! | `destroy_sock` | `tp_btf` `tcp_destroy_sock` | `released` | final totals | 5.5 |
+//! | `send_length` | `tp_btf` `sock_send_length` | `moved` | bytes sent, by process | 6.3 |
+//! | `recv_length` | `tp_btf` `sock_recv_length` | `moved` | bytes received, by process | 6.3 |
 //! | `accept_exit` | tracepoint `sys_exit_accept`, `sys_exit_accept4` | `accepted` | the accepting process | 5.5 |
 //!
 //! Only [`kernel`] reads kernel memory; only [`emit`] writes to the ring.

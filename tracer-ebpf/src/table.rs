@@ -14,7 +14,7 @@ use tracer_common::{
     connection::{Connection, ConnectionKey, flags},
     counters::Counter,
     filter::Verdict,
-    folded::FoldedKey,
+    folded::{FoldedKey, FoldedTotals},
     tcp_state,
 };
 
@@ -285,20 +285,11 @@ fn fold(connection: &Connection) {
         },
         inbound: u16::from(inbound),
     };
-    let row = match FOLDED.get_ptr_mut(key) {
-        Some(row) => row,
-        None => {
-            let _ = FOLDED.insert(key, &NO_FOLD, u64::from(BPF_NOEXIST));
-            let Some(row) = FOLDED.get_ptr_mut(key) else {
-                count(Counter::FoldLost, 1);
-                count(Counter::FoldLostTx, connection.tx());
-                count(Counter::FoldLostRx, connection.rx());
-                return;
-            };
-            // SAFETY: `row` points at a live value of `FOLDED`; all writers write the same name.
-            unsafe { (*row).name = connection.owner.name };
-            row
-        }
+    let Some(row) = folded_row(key, connection) else {
+        count(Counter::FoldLost, 1);
+        count(Counter::FoldLostTx, connection.tx());
+        count(Counter::FoldLostRx, connection.rx());
+        return;
     };
     let failed = connection.is(flags::FAILED);
     // SAFETY: `row` points at a live value of `FOLDED`.
@@ -315,6 +306,19 @@ fn fold(connection: &Connection) {
         add(&raw mut (*row).rx, connection.rx());
     }
     count(Counter::Folded, 1);
+}
+
+#[inline(always)]
+fn folded_row(key: FoldedKey, connection: &Connection) -> Option<*mut FoldedTotals> {
+    if let Some(row) = FOLDED.get_ptr_mut(key) {
+        return Some(row);
+    }
+    // It can fail because another CPU was faster: then its row is there.
+    let _ = FOLDED.insert(key, &NO_FOLD, u64::from(BPF_NOEXIST));
+    let row = FOLDED.get_ptr_mut(key)?;
+    // SAFETY: `row` points at a live value of `FOLDED`; all writers write the same name.
+    unsafe { (*row).name = connection.owner.name };
+    Some(row)
 }
 
 /// Inserts an entry and fills in what every connection has; nothing for one the filter rejects.

@@ -1,4 +1,4 @@
-//! `trace_tcp_destroy_sock(struct sock *sk)`: any context; after SO_LINGER 0 the kernel's
+//! `trace_tcp_destroy_sock(struct sock *sk)`: any context; after `SO_LINGER` 0 the kernel's
 //! counters are zero here.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
