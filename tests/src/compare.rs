@@ -175,7 +175,7 @@ pub fn assert_closers(finished: &Finished, truth: &Truth, known: impl Fn(&End) -
 /// Checks the order of every connection's records: one beginning, one end, nothing after it, and
 /// that no number was left out.
 pub fn assert_whole_lives(finished: &Finished) {
-    let mut lives: HashMap<&str, Vec<&str>> = HashMap::new();
+    let mut lives: HashMap<(&str, bool), Vec<&str>> = HashMap::new();
     let mut moved: HashMap<&str, (u64, u64)> = HashMap::new();
     for (record, seq) in finished.records.iter().zip(1..) {
         assert_eq!(record["v"], 1, "{record}");
@@ -196,9 +196,10 @@ pub fn assert_whole_lives(finished: &Finished) {
             "close" => assert!(sums.0 <= tx && sums.1 <= rx, "{sums:?} before {record}"),
             _ => {}
         }
-        lives.entry(id).or_default().push(event);
+        let is_inbound = record["direction"] == "inbound";
+        lives.entry((id, is_inbound)).or_default().push(event);
     }
-    for (id, life) in &lives {
+    for ((id, is_inbound), life) in &lives {
         let count = |event| life.iter().filter(|seen| **seen == event).count();
         let ends = count("close") + count("open_at_exit") + count("failed");
         let last = life.last().expect("a life has events");
@@ -210,8 +211,137 @@ pub fn assert_whole_lives(finished: &Finished) {
             "{id} does not end once: {life:?}"
         );
         assert!(
-            (outbound || inbound) && once,
+            (if *is_inbound { inbound } else { outbound }) && once,
             "{id} is out of order: {life:?}"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn end() -> End {
+        End {
+            local: "127.0.0.1:80".parse().unwrap(),
+            remote: "127.0.0.1:40000".parse().unwrap(),
+            v6_socket: true,
+            owner_pid: Some(1),
+            owner_uid: Some(0),
+            users: vec![Share {
+                pid: 2,
+                tx: 5,
+                rx: 6,
+            }],
+            closer_pid: Some(3),
+            tx: 5,
+            rx: 9,
+            accepted: true,
+            ending: "orderly".into(),
+        }
+    }
+
+    fn record() -> Value {
+        json!({
+            "v": 1, "seq": 1, "id": "a", "event": "close", "direction": "inbound",
+            "family": "ipv4", "socket_family": "ipv6",
+            "local": {"ip": "127.0.0.1", "port": 80}, "remote": {"ip": "127.0.0.1", "port": 40000},
+            "process": {"pid": 1}, "closer": {"pid": 3},
+            "users": [{"pid": 1, "tx": 0, "rx": 0}, {"pid": 2, "tx": 5, "rx": 6}],
+            "bytes": {"tx": 5, "rx": 9, "unattributed_rx": 3},
+        })
+    }
+
+    fn finished(records: Vec<Value>) -> Finished {
+        Finished {
+            status: std::process::ExitStatus::default(),
+            stdout: Vec::new(),
+            stderr: String::new(),
+            records,
+            summary: Value::Null,
+        }
+    }
+
+    fn differs(records: Vec<Value>) -> bool {
+        let (finished, end) = (finished(records), end());
+        std::panic::catch_unwind(|| assert_equal(&finished, [(true, &end)].into_iter())).is_err()
+    }
+
+    #[test]
+    fn an_equal_record_is_equal() {
+        assert!(!differs(vec![record()]));
+    }
+
+    #[test]
+    fn every_fact_is_compared_and_so_is_the_number_of_records() {
+        assert!(differs(vec![]));
+        assert!(differs(vec![record(), record()]));
+        for (pointer, wrong) in [
+            ("/direction", json!("outbound")),
+            ("/socket_family", Value::Null),
+            ("/local/ip", json!("127.0.0.2")),
+            ("/local/port", json!(81)),
+            ("/remote/port", json!(40_001)),
+            ("/process/pid", json!(2)),
+            ("/process", Value::Null),
+            ("/users/1/pid", json!(1)),
+            ("/users/1/tx", json!(4)),
+            ("/users/1/rx", json!(7)),
+            ("/users", Value::Null),
+            ("/bytes/tx", json!(6)),
+            ("/bytes/rx", json!(8)),
+            ("/bytes/unattributed_rx", Value::Null),
+        ] {
+            let mut record = record();
+            *record.pointer_mut(pointer).unwrap() = wrong;
+            assert!(differs(vec![record]), "{pointer}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_closer_is_found_and_a_missing_one_where_it_is_known() {
+        let truth = Truth {
+            servers: vec![end()],
+            ..Truth::default()
+        };
+        let check = |closer: Value, known| {
+            let mut record = record();
+            record["closer"] = closer;
+            let finished = finished(vec![record]);
+            std::panic::catch_unwind(|| assert_closers(&finished, &truth, |_| known)).is_ok()
+        };
+        assert!(check(json!({"pid": 3}), true) && check(Value::Null, false));
+        assert!(!check(json!({"pid": 1}), false) && !check(Value::Null, true));
+    }
+
+    #[test]
+    fn a_life_has_one_beginning_and_one_end_in_order() {
+        let life = |direction: &str, events: &[&str]| {
+            let record = |(event, seq)| {
+                let mut record = record();
+                record["direction"] = direction.into();
+                record["event"] = event;
+                record["seq"] = seq;
+                record
+            };
+            let events = events.iter().map(|event| Value::from(*event));
+            let finished = finished(events.zip((1..).map(Value::from)).map(record).collect());
+            std::panic::catch_unwind(|| assert_whole_lives(&finished)).is_ok()
+        };
+        assert!(life(
+            "outbound",
+            &["open", "established", "traffic", "ended", "close"]
+        ));
+        assert!(life("inbound", &["accept", "open_at_exit"]));
+        assert!(life("inbound", &["close"]), "nobody accepted it");
+        assert!(life("outbound", &["open", "failed"]));
+        assert!(!life("outbound", &["open", "failed", "close"]));
+        assert!(!life("outbound", &["close"]));
+        assert!(!life("outbound", &["open", "established"]));
+        assert!(!life("outbound", &["established", "open", "close"]));
+        assert!(!life("inbound", &["close", "accept"]));
+        assert!(!life("inbound", &["accept", "accept", "close"]));
     }
 }

@@ -55,7 +55,7 @@ fn no_name_breaks_a_json_line() {
     assert_harmless(&finished.stdout, "records");
     assert_harmless(finished.stderr.as_bytes(), "tables");
     assert_harmless(finished.summary.to_string().as_bytes(), "summary file");
-    let named = |pid: Option<u32>| {
+    let name_of = |pid: Option<u32>| {
         let mut records = finals(&finished).into_iter();
         let found = records.find(|record| record["process"]["pid"].as_u64() == pid.map(u64::from));
         found.expect("a record of the process")["process"]["name"]
@@ -65,7 +65,7 @@ fn no_name_breaks_a_json_line() {
     let names: Vec<_> = truth
         .clients
         .iter()
-        .map(|end| named(end.owner_pid))
+        .map(|end| name_of(end.owner_pid))
         .collect();
     assert_eq!(names[0], "plain");
     let different: std::collections::HashSet<_> = names.iter().collect();

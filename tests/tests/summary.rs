@@ -6,6 +6,7 @@ use tests::harness::can_trace;
 use tests::namespace::Namespace;
 use tests::tables::{Tables, assert_sums};
 use tests::tracer::Tracer;
+use tests::truth::Truth;
 
 #[test]
 fn records_of_closed_and_open_connections_add_up_to_the_tables() {
@@ -25,7 +26,7 @@ fn records_of_closed_and_open_connections_add_up_to_the_tables() {
     .map(|scenario| Workload::run(&namespace, scenario));
     let finished = tracer.stop().lossless();
     let held = held.finish();
-    let all = || truths.iter().chain([&held]).flat_map(|truth| truth.ends());
+    let all = || truths.iter().chain([&held]).flat_map(Truth::ends);
     assert_equal(&finished, all());
     assert_eq!(
         Tables::of_records(&finished.records),

@@ -139,3 +139,46 @@ fn attempts_without_a_connection_are_counted() {
     assert!(truth.servers.iter().all(|end| !end.accepted && end.rx == 0));
     assert!(truth.clients.iter().all(|end| end.tx == 100));
 }
+
+#[test]
+fn clients_in_another_namespace_and_of_another_user_reach_the_server() {
+    if !can_trace() {
+        return;
+    }
+    let [here, there] = [Namespace::new(), Namespace::new()];
+    here.link([10, 77, 0, 1].into(), &there, [10, 77, 0, 2].into());
+    let path = there.path();
+    let mut churn = Workload::start(
+        &here,
+        &format!(
+            "churn --connections 96 --gate --client-uid 65534 --address 10.77.0.1 --client-netns {}",
+            path.display()
+        ),
+    );
+    let truth = churn.ready();
+    assert_eq!(
+        (truth.pids("server").len(), truth.pids("client").len()),
+        (3, 4)
+    );
+    churn.go();
+    let truth = churn.finish();
+    for (client, server) in pairs(&truth) {
+        assert_eq!(client.local.ip().to_string(), "10.77.0.2");
+        assert_eq!(server.local.ip().to_string(), "10.77.0.1");
+        assert!(
+            truth
+                .pids("client")
+                .contains(&client.owner_pid.expect("an owner"))
+        );
+        assert!(
+            truth
+                .pids("server")
+                .contains(&server.owner_pid.expect("an owner"))
+        );
+    }
+    let nobody = truth
+        .clients
+        .iter()
+        .filter(|end| end.owner_uid == Some(65_534));
+    assert_eq!(nobody.count(), 24);
+}
