@@ -1,16 +1,16 @@
 //! Runs the `workload` program and reads what it says.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 
-use crate::harness::{PATIENCE, program, readable, wait};
+use crate::harness::{PATIENCE, Running, program, readable};
 use crate::namespace::Namespace;
 use crate::truth::{Line, Truth};
 
 /// A workload that runs.
 #[derive(Debug)]
 pub struct Workload {
-    child: Child,
+    running: Running,
     stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
     truth: Truth,
@@ -29,11 +29,17 @@ impl Workload {
             .args(line.split_whitespace())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
-        let mut child = namespace.run(|| command.spawn().expect("starting the workload"));
-        let stdout = BufReader::new(child.stdout.take().expect("a pipe from the workload"));
-        let stdin = child.stdin.take();
+        let mut running = namespace.run(|| Running::start(&mut command));
+        let stdout = BufReader::new(
+            running
+                .child()
+                .stdout
+                .take()
+                .expect("a pipe from the workload"),
+        );
+        let stdin = running.child().stdin.take();
         Self {
-            child,
+            running,
             stdin,
             stdout,
             truth: Truth::default(),
@@ -65,7 +71,7 @@ impl Workload {
         while let Some(line) = self.next() {
             self.truth.add(line);
         }
-        let status = wait(&mut self.child).expect("the workload hangs");
+        let status = self.running.wait().expect("the workload hangs");
         assert!(status.success(), "the workload failed: {status}");
         std::mem::take(&mut self.truth)
     }
@@ -81,13 +87,5 @@ impl Workload {
             .read_line(&mut line)
             .expect("reading what the workload says");
         (length > 0).then(|| serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}")))
-    }
-}
-
-impl Drop for Workload {
-    fn drop(&mut self) {
-        // After a failed assertion; otherwise it has ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

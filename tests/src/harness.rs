@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::process::{Child, ExitStatus};
+use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -78,20 +78,60 @@ pub fn program(variable: &str, name: &str) -> PathBuf {
         })
 }
 
-/// Sends a signal.
-pub fn signal(child: &Child, signal: Signal) {
-    kill_process(Pid::from_child(child), signal).expect("sending a signal");
+/// A child process that ends with its test, whatever happens.
+#[derive(Debug)]
+pub struct Running(Child);
+
+impl Running {
+    /// Starts it.
+    pub fn start(command: &mut Command) -> Self {
+        let name = command.get_program().to_owned();
+        Self(
+            command
+                .spawn()
+                .unwrap_or_else(|error| panic!("starting {}: {error}", name.display())),
+        )
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// The child, for its pipes.
+    pub fn child(&mut self) -> &mut Child {
+        &mut self.0
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).expect("sending a signal");
+    }
+
+    /// Kills it and waits.
+    pub fn kill(&mut self) -> ExitStatus {
+        self.0.kill().expect("killing a child");
+        self.0.wait().expect("waiting for a killed child")
+    }
+
+    /// Waits for its end; if that does not come, kills it and returns `None`.
+    pub fn wait(&mut self) -> Option<ExitStatus> {
+        let pid = Pid::from_child(&self.0);
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).expect("pidfd_open");
+        if !readable(&pidfd, PATIENCE) {
+            self.kill();
+            return None;
+        }
+        Some(self.0.wait().expect("waiting for a child"))
+    }
 }
 
-/// Waits for the end of `child`; `None` and a dead child if it does not come.
-pub fn wait(child: &mut Child) -> Option<ExitStatus> {
-    let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).expect("pidfd_open");
-    if !readable(&pidfd, PATIENCE) {
-        child.kill().expect("killing a child that hangs");
-        child.wait().expect("waiting for a killed child");
-        return None;
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Only after a failed assertion is there something left to kill.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
-    Some(child.wait().expect("waiting for a child"))
 }
 
 /// Waits until `fd` can be read, or is at its end.

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 
 use command_fds::{CommandFdExt as _, FdMapping};
@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{PATIENCE, program, readable, signal, wait};
+use crate::harness::{PATIENCE, Running, program, readable};
 use crate::namespace::Namespace;
 
 /// Descriptor number of the ready pipe in the tracer.
@@ -21,7 +21,7 @@ const READY_FD: i32 = 9;
 /// A tracer whose hooks are attached.
 #[derive(Debug)]
 pub struct Tracer {
-    child: Child,
+    running: Running,
     stdout: Option<JoinHandle<Vec<u8>>>,
     stderr: Option<JoinHandle<Vec<u8>>>,
     summary: PathBuf,
@@ -68,7 +68,12 @@ impl Tracer {
     pub fn start_with_pipe(mut command: Command) -> (Self, ChildStdout) {
         command.stdout(Stdio::piped());
         let mut tracer = Self::start_with_own_output(command);
-        let stdout = tracer.child.stdout.take().expect("a pipe from the tracer");
+        let stdout = tracer
+            .running
+            .child()
+            .stdout
+            .take()
+            .expect("a pipe from the tracer");
         (tracer, stdout)
     }
 
@@ -87,17 +92,18 @@ impl Tracer {
             child_fd: READY_FD,
         };
         command.fd_mappings(vec![mapping]).expect("one descriptor");
-        let mut child = command
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("starting conntracer");
+        let mut running = Running::start(command.stderr(Stdio::piped()));
         // Closes our writing end, so that the pipe ends if the tracer does.
         drop(command);
         let stderr = Some(collect(
-            child.stderr.take().expect("a pipe from the tracer"),
+            running
+                .child()
+                .stderr
+                .take()
+                .expect("a pipe from the tracer"),
         ));
         let mut tracer = Self {
-            child,
+            running,
             stdout: None,
             stderr,
             summary,
@@ -110,10 +116,7 @@ impl Tracer {
                 .expect("reading the ready pipe");
         }
         if text != "ready\n" {
-            tracer
-                .child
-                .kill()
-                .expect("killing a tracer that is not ready");
+            tracer.running.kill();
             let finished = tracer.finish();
             panic!(
                 "not ready ({text:?}), {}: {}",
@@ -125,7 +128,7 @@ impl Tracer {
 
     /// Its process id.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.running.pid()
     }
 
     /// A path in a directory that goes away with it.
@@ -135,7 +138,7 @@ impl Tracer {
 
     /// Sends a signal.
     pub fn signal(&self, number: Signal) {
-        signal(&self.child, number);
+        self.running.signal(number);
     }
 
     /// Sends SIGINT and waits for the end.
@@ -146,7 +149,7 @@ impl Tracer {
 
     /// Waits for the end.
     pub fn finish(mut self) -> Finished {
-        let status = wait(&mut self.child);
+        let status = self.running.wait();
         let text = |thread: Option<JoinHandle<Vec<u8>>>| {
             thread
                 .map(|thread| thread.join().expect("a reading thread"))
@@ -202,9 +205,15 @@ impl Finished {
 pub fn run(line: &str) -> (Option<i32>, String) {
     let mut command = Tracer::command(line);
     command.stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("starting conntracer");
-    let thread = collect(child.stderr.take().expect("a pipe from the tracer"));
-    let status = wait(&mut child);
+    let mut running = Running::start(&mut command);
+    let thread = collect(
+        running
+            .child()
+            .stderr
+            .take()
+            .expect("a pipe from the tracer"),
+    );
+    let status = running.wait();
     let text = thread.join().expect("a reading thread");
     let text = String::from_utf8(text).expect("standard error is UTF-8");
     assert!(!text.contains("panicked"), "{text}");
@@ -226,12 +235,4 @@ fn collect(mut pipe: impl std::io::Read + Send + 'static) -> JoinHandle<Vec<u8>>
             .expect("reading the tracer's output");
         bytes
     })
-}
-
-impl Drop for Tracer {
-    fn drop(&mut self) {
-        // After a failed assertion; otherwise it has ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

@@ -1,6 +1,9 @@
 //! Standard output and standard error, and how a run ends.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::process::Stdio;
 
 use rustix::process::Signal;
 use tests::generator::Workload;
@@ -175,4 +178,39 @@ fn quiet_leaves_the_tables_and_the_ready_line() {
         "{}",
         finished.stderr
     );
+}
+
+#[test]
+fn output_over_a_connection_is_not_traced_itself() {
+    if !can_trace() {
+        return;
+    }
+    let [here, there] = [Namespace::new(), Namespace::new()];
+    let reader = Ipv4Addr::new(10, 78, 0, 2);
+    here.link(Ipv4Addr::new(10, 78, 0, 1), &there, reader);
+    let listener = there.run(|| TcpListener::bind((reader, 7016)).expect("a listener"));
+    let stream = here.run(|| TcpStream::connect((reader, 7016)).expect("a connection"));
+    let (mut accepted, _) = listener.accept().expect("the connection");
+    let thread = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        accepted
+            .read_to_end(&mut bytes)
+            .expect("reading the tracer's output");
+        bytes
+    });
+    let mut command = Tracer::command(&line(&here, "--format json --events io"));
+    command.stdout(Stdio::from(OwnedFd::from(stream)));
+    let tracer = Tracer::start_with_own_output(command);
+    let pid = tracer.pid();
+    let truth = Workload::run(&here, "echo");
+    let finished = tracer.stop();
+    assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
+    let records = parse_lines(&thread.join().expect("the reader"));
+    let own = |record: &&serde_json::Value| {
+        let users = record["users"].as_array().into_iter().flatten();
+        record["remote"]["port"] == 7016 || users.into_iter().any(|user| user["pid"] == pid)
+    };
+    assert_eq!(records.iter().find(own), None);
+    let closes = records.iter().filter(|record| record["event"] == "close");
+    assert_eq!(closes.count(), truth.ends().count());
 }

@@ -3,18 +3,18 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use tests::generator::Workload;
-use tests::harness::{PATIENCE, can_trace, program, readable, wait};
+use tests::harness::{PATIENCE, Running, can_trace, program, readable};
 use tests::namespace::Namespace;
 
 struct Terminal {
     master: OwnedFd,
-    child: Child,
+    running: Running,
     text: String,
 }
 
@@ -49,10 +49,10 @@ impl Terminal {
             command.env("NO_COLOR", "1");
         }
         command.stdin(stdio()).stdout(stdio()).stderr(stdio());
-        let child = command.spawn().expect("starting setsid");
+        let running = Running::start(&mut command);
         let mut terminal = Self {
             master,
-            child,
+            running,
             text: String::new(),
         };
         terminal.read_until("ready: backend");
@@ -84,7 +84,7 @@ impl Terminal {
         // A terminal's end is an error to its reader.
         let mut rest = Vec::new();
         let _ = File::from(self.master).read_to_end(&mut rest);
-        let status = wait(&mut self.child).expect("the tracer hangs after Ctrl-C");
+        let status = self.running.wait().expect("the tracer hangs after Ctrl-C");
         (status.code(), self.text + &String::from_utf8_lossy(&rest))
     }
 }
@@ -152,7 +152,9 @@ fn a_terminal_that_hangs_up_leaves_a_summary() {
     let path = directory.path().join("summary.json");
     let options = format!("--netns {} --summary {}", namespace.inode(), path.display());
     let Terminal {
-        master, mut child, ..
+        master,
+        mut running,
+        ..
     } = Terminal::start(80, &options, false);
     let reader = std::thread::spawn(move || {
         let truth = Workload::run(&namespace, "echo");
@@ -160,7 +162,7 @@ fn a_terminal_that_hangs_up_leaves_a_summary() {
         truth
     });
     let truth = reader.join().expect("the workload");
-    let status = wait(&mut child).expect("the tracer outlives its terminal");
+    let status = running.wait().expect("the tracer outlives its terminal");
     assert!(status.code().is_some_and(|code| code != 101), "{status}");
     let text = std::fs::read(&path).expect("a summary file");
     let summary: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
