@@ -98,3 +98,34 @@ fn bytes_are_exact_on_every_way_to_move_them() {
     assert_equal(&finished, truth.ends());
     assert_eq!(finished.summary["unattributed_rx"], 20 * 3000);
 }
+
+#[test]
+fn an_accept_that_waits_since_before_the_start_is_seen() {
+    if !can_trace() {
+        return;
+    }
+    let namespace = Namespace::new();
+    let mut echo = Workload::start(&namespace, "echo --gate");
+    echo.ready();
+    let tracer = Tracer::start(&namespace, "");
+    echo.go();
+    let truth = echo.finish();
+    let finished = tracer.stop().lossless();
+    assert_equal(&finished, truth.ends());
+    assert_eq!(finished.events("accept").len(), 10);
+}
+
+#[test]
+fn a_socket_that_connects_again_is_another_connection() {
+    if !can_trace() {
+        return;
+    }
+    let namespace = Namespace::new();
+    let tracer = Tracer::start(&namespace, "");
+    let truth = Workload::run(&namespace, "reconnect --connections 10");
+    let finished = tracer.stop().lossless();
+    assert_eq!(truth.clients.len(), 20);
+    assert_equal(&finished, truth.ends());
+    assert_closers(&finished, &truth, |end| end.ending == "orderly");
+    assert_whole_lives(&finished);
+}

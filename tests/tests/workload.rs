@@ -64,6 +64,7 @@ fn orderly_scenarios_lose_nothing_between_the_ends() {
         ("worker-io", 6),
         ("paths --connections 2", 10),
         ("hold", 6),
+        ("reconnect --connections 3", 6),
         ("named --name 0a --name 1b5b41", 2),
     ] {
         assert_orderly(&Workload::run(&Namespace::new(), scenario), connections);

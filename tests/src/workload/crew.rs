@@ -102,6 +102,28 @@ impl Crew {
         Ok(())
     }
 
+    /// The same as [`Crew::go`] once a line comes on our own standard input, and without waiting
+    /// for that.
+    pub(super) fn go_after_a_line(&mut self) {
+        let pipes: Vec<_> = self
+            .members
+            .iter_mut()
+            .filter_map(|member| member.stdin.take())
+            .collect();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            // Without a line the pipes just end, and the children say what is wrong.
+            if std::io::stdin()
+                .read_line(&mut line)
+                .is_ok_and(|length| length > 0)
+            {
+                for mut pipe in pipes {
+                    let _ = pipe.write_all(b"go\n");
+                }
+            }
+        });
+    }
+
     /// Passes on what the children say until `done` says so.
     pub(super) fn relay(&mut self, mut done: impl FnMut(&Line) -> bool) -> anyhow::Result<()> {
         loop {

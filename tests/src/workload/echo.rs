@@ -44,6 +44,12 @@ pub(super) fn run(args: &EchoArgs) -> anyhow::Result<()> {
     let listener = TcpListener::bind(listen)?;
     let mut crew = Crew::new();
     start_client(&mut crew, &connect, args.connections, args.bytes)?;
+    if args.gate {
+        say(&Line::Ready {})?;
+        crew.go_after_a_line();
+    } else {
+        crew.go()?;
+    }
     for _ in 0..args.connections {
         let (stream, remote) = listener.accept()?;
         let mut socket = Counted::new(stream, remote)?;
@@ -59,7 +65,7 @@ pub(super) fn run(args: &EchoArgs) -> anyhow::Result<()> {
     crew.finish()
 }
 
-/// Starts a process that connects to `addresses` in turns, one connection after the other, each
+/// Starts a process that, after [`Crew::go`], connects to `addresses` in turns, one connection after the other, each
 /// sending `bytes`, receiving `bytes`, and closing.
 pub(super) fn start_client(
     crew: &mut Crew,
@@ -75,6 +81,8 @@ pub(super) fn start_client(
 }
 
 pub(super) fn client(args: &ClientArgs) -> anyhow::Result<()> {
+    let mut line = String::new();
+    ensure!(std::io::stdin().read_line(&mut line)? > 0, "nobody said go");
     for (_, address) in (0..args.connections).zip(args.addresses.iter().cycle()) {
         let mut socket = Counted::connect(*address)?;
         ensure!(

@@ -100,6 +100,7 @@ fn serve(
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, PORT))?;
     let mut crew = Crew::new();
     echo::start_client(&mut crew, &[listener.local_addr()?], connections, BYTES)?;
+    crew.go()?;
     for number in 0..connections {
         let (stream, remote) = listener.accept()?;
         let end = handle(Counted::new(stream, remote)?, number)?;

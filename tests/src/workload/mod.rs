@@ -9,6 +9,7 @@ mod handoff;
 mod hold;
 mod named;
 mod paths;
+mod reconnect;
 mod report;
 mod worker;
 
@@ -43,6 +44,8 @@ enum Scenario {
     Hold(CountArgs),
     /// Every way to move bytes: partial writes, sendfile, splice and more.
     Paths(CountArgs),
+    /// Sockets that are disconnected and connect again.
+    Reconnect(CountArgs),
     /// Processes with awkward names use a connection each.
     Named(NamedArgs),
     #[command(hide = true)]
@@ -77,6 +80,9 @@ struct EchoArgs {
     /// Which addresses and sockets.
     #[arg(long, default_value = "ipv4")]
     family: AddressFamily,
+    /// Wait in accept until a line comes on standard input.
+    #[arg(long)]
+    gate: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -133,6 +139,7 @@ pub fn main() -> anyhow::Result<()> {
         Scenario::NeverAccepted(args) => failed::never_accepted(args.connections),
         Scenario::Hold(args) => hold::run(args.connections),
         Scenario::Paths(args) => paths::run(args.connections),
+        Scenario::Reconnect(args) => reconnect::run(args.connections),
         Scenario::Named(args) => named::run(&args.names),
         Scenario::EchoClient(args) => echo::client(&args),
         Scenario::Worker(args) => worker::main(&args),
