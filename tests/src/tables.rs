@@ -163,7 +163,7 @@ pub fn assert_sums(summary: &Value) -> Counts {
 /// Checks that a text has the tables and their total.
 pub fn assert_tables(text: &str) {
     let lower = text.to_lowercase();
-    for word in ["port", "process", "peer", "total"] {
+    for word in ["port", "pid", "peer", "total"] {
         assert!(lower.contains(word), "no {word} in: {text}");
     }
 }

@@ -188,13 +188,20 @@ impl Finished {
     }
 
     /// Checks that it ended well and lost nothing, and returns itself.
+    ///
+    /// Probe runs that the kernel skipped are no failure here: whether they cost anything is what
+    /// the comparison with the truth tells.
     #[must_use]
     pub fn lossless(self) -> Self {
         assert_eq!(self.status.code(), Some(0), "{}", self.stderr);
         let loss = self.summary["loss"]
             .as_object()
             .expect("a loss object in the summary");
-        for (name, count) in loss.iter().filter(|(name, _)| *name != "late_news") {
+        let harmless = ["late_news", "missed_probes"];
+        for (name, count) in loss
+            .iter()
+            .filter(|(name, _)| !harmless.contains(&name.as_str()))
+        {
             assert_eq!(count, &Value::from(0), "loss {name}; {}", self.stderr);
         }
         self
