@@ -14,7 +14,12 @@ pub const NAME_LEN: usize = 16;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(
     feature = "user",
-    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::IntoBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout
+    )
 )]
 pub struct Task {
     /// Start of the process (its leader) in nanoseconds of boot time; with `tgid` it names one
@@ -41,7 +46,12 @@ const _: () = assert!(size_of::<Task>() == 56 && align_of::<Task>() == 8);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(
     feature = "user",
-    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::IntoBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout
+    )
 )]
 pub struct TcpCounters {
     /// `bytes_acked`: acknowledged by the peer, with one for our SYN (active side) and our FIN.
@@ -87,7 +97,9 @@ impl TcpCounters {
         let waiting = self.rcv_nxt.wrapping_sub(self.copied_seq) as u64;
         // Reading the end of file moves `copied_seq` past the FIN.
         let fin_read = fin_received && waiting == 0;
-        self.bytes_received.saturating_sub(waiting).saturating_sub(fin_read as u64)
+        self.bytes_received
+            .saturating_sub(waiting)
+            .saturating_sub(fin_read as u64)
     }
 
     /// Bytes that arrived and were never read.
@@ -102,7 +114,12 @@ impl TcpCounters {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(
     feature = "user",
-    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::IntoBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout
+    )
 )]
 pub struct Connection {
     /// Monotonic time of birth: SYN sent, or handshake done on the accepting side. With the
@@ -245,7 +262,9 @@ impl Connection {
         if !self.is(flags::HAS_COUNTERS) {
             return hooked;
         }
-        let queued = self.tcp.queued(!self.is(flags::INBOUND), self.state_before_close as u8);
+        let queued = self
+            .tcp
+            .queued(!self.is(flags::INBOUND), self.state_before_close as u8);
         if queued > hooked { queued } else { hooked }
     }
 
@@ -265,7 +284,12 @@ impl Connection {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(
     feature = "user",
-    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::IntoBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout
+    )
 )]
 pub struct ConnectionKey {
     /// The socket's kernel address; never leaves the program.
@@ -284,14 +308,24 @@ mod tests {
     #[test]
     fn an_orderly_active_end_owes_one_for_syn_and_one_for_fin() {
         // 100 bytes sent, all acknowledged, both control numbers acknowledged.
-        let tcp = TcpCounters { bytes_acked: 102, write_seq: 5, snd_una: 5, ..Default::default() };
+        let tcp = TcpCounters {
+            bytes_acked: 102,
+            write_seq: 5,
+            snd_una: 5,
+            ..Default::default()
+        };
         assert_eq!(tcp.queued(true, FIN_WAIT2), 100);
         assert_eq!(tcp.unsent(FIN_WAIT2), 0);
     }
 
     #[test]
     fn an_orderly_passive_end_owes_one_for_fin_only() {
-        let tcp = TcpCounters { bytes_acked: 101, write_seq: 5, snd_una: 5, ..Default::default() };
+        let tcp = TcpCounters {
+            bytes_acked: 101,
+            write_seq: 5,
+            snd_una: 5,
+            ..Default::default()
+        };
         assert_eq!(tcp.queued(false, LAST_ACK), 100);
     }
 
@@ -306,7 +340,10 @@ mod tests {
         };
         assert_eq!(tcp.queued(true, ESTABLISHED), 100);
         assert_eq!(tcp.unsent(ESTABLISHED), 40);
-        let with_fin = TcpCounters { write_seq: 21, ..tcp };
+        let with_fin = TcpCounters {
+            write_seq: 21,
+            ..tcp
+        };
         assert_eq!(with_fin.queued(true, FIN_WAIT1), 100);
         assert_eq!(with_fin.unsent(FIN_WAIT1), 40);
     }
@@ -322,25 +359,44 @@ mod tests {
         };
         assert_eq!((read.copied(true), read.unread(true)), (70, 0));
         // The end of file not read.
-        let waiting = TcpCounters { copied_seq: 1070, ..read };
+        let waiting = TcpCounters {
+            copied_seq: 1070,
+            ..read
+        };
         assert_eq!((waiting.copied(true), waiting.unread(true)), (70, 0));
         // 30 bytes and the end of file not read.
-        let unread = TcpCounters { copied_seq: 1040, ..read };
+        let unread = TcpCounters {
+            copied_seq: 1040,
+            ..read
+        };
         assert_eq!((unread.copied(true), unread.unread(true)), (40, 30));
         // No FIN came.
-        let open = TcpCounters { bytes_received: 70, rcv_nxt: 1070, copied_seq: 1040, ..read };
+        let open = TcpCounters {
+            bytes_received: 70,
+            rcv_nxt: 1070,
+            copied_seq: 1040,
+            ..read
+        };
         assert_eq!((open.copied(false), open.unread(false)), (40, 30));
     }
 
     #[test]
     fn totals_take_the_larger_count() {
-        let mut connection = Connection { owner_tx: 10, other_tx: 5, ..Connection::EMPTY };
+        let mut connection = Connection {
+            owner_tx: 10,
+            other_tx: 5,
+            ..Connection::EMPTY
+        };
         assert_eq!(connection.tx(), 15);
         connection.flags = flags::HAS_COUNTERS;
         connection.state_before_close = u32::from(CLOSE_WAIT);
         connection.tcp.bytes_acked = 21;
         assert_eq!(connection.tx(), 20, "20 queued, 15 of them seen by hooks");
         connection.tcp.bytes_acked = 1;
-        assert_eq!(connection.tx(), 15, "counters that tcp_disconnect zeroed change nothing");
+        assert_eq!(
+            connection.tx(),
+            15,
+            "counters that tcp_disconnect zeroed change nothing"
+        );
     }
 }

@@ -20,7 +20,12 @@ pub mod kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "user",
-    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::IntoBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout
+    )
 )]
 pub struct News {
     /// [`kind::NEWS`].
@@ -40,7 +45,12 @@ const _: () = assert!(size_of::<News>() == 304 && align_of::<News>() == 8);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "user",
-    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::IntoBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout
+    )
 )]
 pub struct Touched {
     /// [`kind::TOUCHED`].
@@ -58,7 +68,12 @@ const _: () = assert!(size_of::<Touched>() == 16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "user",
-    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::IntoBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout
+    )
 )]
 pub struct Io {
     /// [`kind::IO`].
@@ -77,8 +92,14 @@ pub struct Io {
     pub tgid: u32,
     /// The calling thread.
     pub tid: u32,
-    /// `comm` of the calling process's leader.
+    /// Start of the calling process, nanoseconds of boot time.
+    pub start_ns: u64,
+    /// Its effective uid.
+    pub uid: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// `comm` of its leader.
     pub name: [u8; NAME_LEN],
 }
 
-const _: () = assert!(size_of::<Io>() == 344 && align_of::<Io>() == 8);
+const _: () = assert!(size_of::<Io>() == 360 && align_of::<Io>() == 8);

@@ -1,13 +1,18 @@
 //! Which connections are traced. Decided in the kernel, at the first moment the facts allow.
 
-use crate::flow::{is_loopback, is_v4_mapped, Flow};
+use crate::flow::{Flow, halves, is_loopback, is_v4_mapped};
 
 /// The user's choice, in the object's read-only data. Zero everywhere means "trace everything".
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(
     feature = "user",
-    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::IntoBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout
+    )
 )]
 pub struct Filter {
     /// Bits of [`test`]: which tests apply.
@@ -57,7 +62,12 @@ pub mod id {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "user",
-    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::IntoBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout
+    )
 )]
 pub struct IdKey {
     /// One of [`id`].
@@ -164,7 +174,9 @@ impl Filter {
             note(Match::from(sets.has_remote_port(facts.flow.remote_port)));
         }
         if self.tests & test::FAMILY != 0 {
-            note(Match::from((self.family == 4) == is_v4_mapped(&facts.flow.remote_ip)));
+            note(Match::from(
+                (self.family == 4) == is_v4_mapped(&facts.flow.remote_ip),
+            ));
         }
         if self.tests & test::NETNS != 0 {
             note(Match::from(sets.has_id(id::NETNS, facts.netns)));
@@ -199,7 +211,7 @@ impl Filter {
 #[inline(always)]
 fn not_loopback(facts: &Facts<'_>) -> Match {
     let flow = facts.flow;
-    if is_loopback(&flow.remote_ip) || flow.local_ip == flow.remote_ip {
+    if is_loopback(&flow.remote_ip) || halves(&flow.local_ip) == halves(&flow.remote_ip) {
         return Match::No;
     }
     match facts.loopback_route {
@@ -222,7 +234,9 @@ mod tests {
             port == 443
         }
         fn has_id(&self, set: u32, value: u32) -> bool {
-            (set, value) == (id::PID, 7) || (set, value) == (id::UID, 33) || (set, value) == (id::NETNS, 5)
+            (set, value) == (id::PID, 7)
+                || (set, value) == (id::UID, 33)
+                || (set, value) == (id::NETNS, 5)
         }
     }
 
@@ -246,16 +260,29 @@ mod tests {
     }
 
     fn facts(flow: &Flow) -> Facts<'_> {
-        Facts { flow, inbound: true, tgid: 7, uid: 33, netns: 5, loopback_route: Some(false) }
+        Facts {
+            flow,
+            inbound: true,
+            tgid: 7,
+            uid: 33,
+            netns: 5,
+            loopback_route: Some(false),
+        }
     }
 
     fn filter(tests: u32) -> Filter {
-        Filter { tests, ..Filter::default() }
+        Filter {
+            tests,
+            ..Filter::default()
+        }
     }
 
     #[test]
     fn no_test_keeps_everything() {
-        assert_eq!(filter(0).verdict(&facts(&flow(1, 2)), &Fixed), Verdict::Keep);
+        assert_eq!(
+            filter(0).verdict(&facts(&flow(1, 2)), &Fixed),
+            Verdict::Keep
+        );
     }
 
     #[test]
@@ -263,12 +290,27 @@ mod tests {
         let all = test::LOCAL_PORT | test::REMOTE_PORT | test::PID | test::UID | test::NETNS;
         let fitting = flow(80, 443);
         assert_eq!(filter(all).verdict(&facts(&fitting), &Fixed), Verdict::Keep);
-        assert_eq!(filter(all).verdict(&facts(&flow(81, 443)), &Fixed), Verdict::Drop);
-        assert_eq!(filter(all).verdict(&facts(&flow(80, 444)), &Fixed), Verdict::Drop);
+        assert_eq!(
+            filter(all).verdict(&facts(&flow(81, 443)), &Fixed),
+            Verdict::Drop
+        );
+        assert_eq!(
+            filter(all).verdict(&facts(&flow(80, 444)), &Fixed),
+            Verdict::Drop
+        );
         for wrong in [
-            Facts { tgid: 8, ..facts(&fitting) },
-            Facts { uid: 0, ..facts(&fitting) },
-            Facts { netns: 6, ..facts(&fitting) },
+            Facts {
+                tgid: 8,
+                ..facts(&fitting)
+            },
+            Facts {
+                uid: 0,
+                ..facts(&fitting)
+            },
+            Facts {
+                netns: 6,
+                ..facts(&fitting)
+            },
         ] {
             assert_eq!(filter(all).verdict(&wrong, &Fixed), Verdict::Drop);
         }
@@ -277,12 +319,27 @@ mod tests {
     #[test]
     fn what_is_not_known_yet_waits_and_a_failed_test_does_not() {
         let unbound = flow(0, 443);
-        assert_eq!(filter(test::LOCAL_PORT).verdict(&facts(&unbound), &Fixed), Verdict::Undecided);
-        let queued = Facts { tgid: 0, ..facts(&unbound) };
-        assert_eq!(filter(test::PID).verdict(&queued, &Fixed), Verdict::Undecided);
-        assert_eq!(filter(test::UID).verdict(&queued, &Fixed), Verdict::Undecided);
+        assert_eq!(
+            filter(test::LOCAL_PORT).verdict(&facts(&unbound), &Fixed),
+            Verdict::Undecided
+        );
+        let queued = Facts {
+            tgid: 0,
+            ..facts(&unbound)
+        };
+        assert_eq!(
+            filter(test::PID).verdict(&queued, &Fixed),
+            Verdict::Undecided
+        );
+        assert_eq!(
+            filter(test::UID).verdict(&queued, &Fixed),
+            Verdict::Undecided
+        );
         let both = filter(test::PID | test::NETNS);
-        assert_eq!(both.verdict(&Facts { netns: 6, ..queued }, &Fixed), Verdict::Drop);
+        assert_eq!(
+            both.verdict(&Facts { netns: 6, ..queued }, &Fixed),
+            Verdict::Drop
+        );
     }
 
     #[test]
@@ -290,11 +347,22 @@ mod tests {
         let flow4 = flow(80, 443);
         let mut flow6 = flow4;
         flow6.remote_ip = [0x20; 16];
-        let inbound = Filter { tests: test::DIRECTION, inbound: 1, ..Filter::default() };
+        let inbound = Filter {
+            tests: test::DIRECTION,
+            inbound: 1,
+            ..Filter::default()
+        };
         assert_eq!(inbound.verdict(&facts(&flow4), &Fixed), Verdict::Keep);
-        let outbound_fact = Facts { inbound: false, ..facts(&flow4) };
+        let outbound_fact = Facts {
+            inbound: false,
+            ..facts(&flow4)
+        };
         assert_eq!(inbound.verdict(&outbound_fact, &Fixed), Verdict::Drop);
-        let v6 = Filter { tests: test::FAMILY, family: 6, ..Filter::default() };
+        let v6 = Filter {
+            tests: test::FAMILY,
+            family: 6,
+            ..Filter::default()
+        };
         assert_eq!(v6.verdict(&facts(&flow4), &Fixed), Verdict::Drop);
         assert_eq!(v6.verdict(&facts(&flow6), &Fixed), Verdict::Keep);
     }
@@ -308,9 +376,15 @@ mod tests {
         lo.remote_ip = lo.local_ip;
         assert_eq!(no_lo.verdict(&facts(&lo), &Fixed), Verdict::Drop);
         let other = flow(80, 443);
-        let routed = Facts { loopback_route: Some(true), ..facts(&other) };
+        let routed = Facts {
+            loopback_route: Some(true),
+            ..facts(&other)
+        };
         assert_eq!(no_lo.verdict(&routed, &Fixed), Verdict::Drop);
-        let unrouted = Facts { loopback_route: None, ..facts(&other) };
+        let unrouted = Facts {
+            loopback_route: None,
+            ..facts(&other)
+        };
         assert_eq!(no_lo.verdict(&unrouted, &Fixed), Verdict::Undecided);
         assert_eq!(no_lo.verdict(&facts(&other), &Fixed), Verdict::Keep);
     }

@@ -5,11 +5,18 @@
 /// Addresses are 16 bytes in network order; an IPv4 address is held in its v4-mapped form
 /// (`::ffff:a.b.c.d`), so one connection has one spelling whatever the socket's family.
 /// Ports are in host order. A zero local port means "not known yet".
-#[repr(C)]
+///
+/// Aligned to 8 so that the kernel side copies words, not bytes.
+#[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "user",
-    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::IntoBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout
+    )
 )]
 pub struct Flow {
     /// This host's address.
@@ -26,15 +33,18 @@ pub struct Flow {
     pub reserved: u16,
 }
 
-const _: () = assert!(size_of::<Flow>() == 40 && align_of::<Flow>() == 2);
+const _: () = assert!(size_of::<Flow>() == 40 && align_of::<Flow>() == 8);
 
 /// `AF_INET`.
 pub const AF_INET: u16 = 2;
 /// `AF_INET6`.
 pub const AF_INET6: u16 = 10;
 
-/// The first 12 bytes of an IPv4 address in its v4-mapped form.
-pub const V4_MAPPED_PREFIX: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+/// An IPv4 address, in network order as the kernel holds it, in its v4-mapped form.
+#[inline(always)]
+pub const fn v4_mapped(address_be: u32) -> [u8; 16] {
+    (0xffff_0000_0000 | u32::from_be(address_be) as u128).to_be_bytes()
+}
 
 /// Whether `ip` holds an IPv4 address.
 #[inline(always)]
@@ -47,7 +57,7 @@ pub fn is_v4_mapped(ip: &[u8; 16]) -> bool {
 #[inline(always)]
 pub fn is_loopback(ip: &[u8; 16]) -> bool {
     let (high, low) = halves(ip);
-    high == 0 && (low == 1 || low >> 24 == 0xffff_7f)
+    high == 0 && (low == 1 || low >> 24 == 0x00ff_ff7f)
 }
 
 /// The address as two big-endian integers; comparing those costs two loads where a byte-wise
@@ -66,10 +76,7 @@ mod tests {
     use super::*;
 
     fn mapped(octets: [u8; 4]) -> [u8; 16] {
-        let mut ip = [0; 16];
-        ip[..12].copy_from_slice(&V4_MAPPED_PREFIX);
-        ip[12..].copy_from_slice(&octets);
-        ip
+        v4_mapped(u32::from_ne_bytes(octets))
     }
 
     #[test]
@@ -82,6 +89,14 @@ mod tests {
         assert!(!is_loopback(&mapped([128, 0, 0, 1])));
         assert!(!is_loopback(&mapped([10, 0, 0, 127])));
         assert!(!is_loopback(&[0; 16]));
+    }
+
+    #[test]
+    fn a_mapped_address_ends_in_its_four_octets() {
+        assert_eq!(
+            mapped([10, 1, 2, 3]),
+            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 1, 2, 3]
+        );
     }
 
     #[test]

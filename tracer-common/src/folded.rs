@@ -5,12 +5,20 @@
 
 use crate::connection::NAME_LEN;
 
+/// Rows of the folded map. One per process and port, so a few thousand hold any number of ends.
+pub const FOLDED_ROWS: u32 = 8192;
+
 /// Key of the folded map.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "user",
-    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::IntoBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout
+    )
 )]
 pub struct FoldedKey {
     /// Start of the owner, nanoseconds of boot time.
@@ -34,7 +42,12 @@ const _: () = assert!(size_of::<FoldedKey>() == 24);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(
     feature = "user",
-    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::IntoBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout
+    )
 )]
 pub struct FoldedTotals {
     /// Ends that were connections.
@@ -53,6 +66,11 @@ const _: () = assert!(size_of::<FoldedTotals>() == 48 && align_of::<FoldedTotals
 
 impl FoldedTotals {
     /// Nothing folded yet.
-    pub const EMPTY: Self =
-        Self { connections: 0, failures: 0, tx: 0, rx: 0, name: [0; NAME_LEN] };
+    pub const EMPTY: Self = Self {
+        connections: 0,
+        failures: 0,
+        tx: 0,
+        rx: 0,
+        name: [0; NAME_LEN],
+    };
 }

@@ -27,7 +27,10 @@ pub const CLOSING: u8 = 11;
 /// sequence number that is not data.
 #[inline(always)]
 pub const fn sent_fin(state: u8) -> bool {
-    matches!(state, FIN_WAIT1 | FIN_WAIT2 | TIME_WAIT | LAST_ACK | CLOSING)
+    matches!(
+        state,
+        FIN_WAIT1 | FIN_WAIT2 | TIME_WAIT | LAST_ACK | CLOSING
+    )
 }
 
 #[cfg(test)]

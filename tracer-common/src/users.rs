@@ -8,7 +8,12 @@ use crate::connection::NAME_LEN;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "user",
-    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::IntoBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout
+    )
 )]
 pub struct UserKey {
     /// The socket.
@@ -28,7 +33,12 @@ const _: () = assert!(size_of::<UserKey>() == 24);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(
     feature = "user",
-    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::IntoBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout
+    )
 )]
 pub struct UserTotals {
     /// Bytes its send calls accepted.
@@ -49,5 +59,12 @@ const _: () = assert!(size_of::<UserTotals>() == 48 && align_of::<UserTotals>() 
 
 impl UserTotals {
     /// Nothing moved yet.
-    pub const EMPTY: Self = Self { tx: 0, rx: 0, start_ns: 0, next: 0, uid: 0, name: [0; NAME_LEN] };
+    pub const EMPTY: Self = Self {
+        tx: 0,
+        rx: 0,
+        start_ns: 0,
+        next: 0,
+        uid: 0,
+        name: [0; NAME_LEN],
+    };
 }

@@ -1,5 +1,42 @@
 //! conntracer, the library behind the binary.
-#![warn(missing_docs)]
+//!
+//! | part | does | must not touch |
+//! |---|---|---|
+//! | [`cli`] | command line to [`options`] | anything else; nobody else knows clap |
+//! | [`preflight`], [`start`] | what this machine allows; attach, and say how | records |
+//! | [`bpf`] | loads and attaches the programs, reads their maps | formatting |
+//! | [`collect`] | maps to states, in the order that loses nothing | formatting |
+//! | [`decode`], [`track`], [`classify`], [`aggregate`] | ring bytes to records to tables | clock, files, kernel |
+//! | [`record`], [`summary`] | what leaves the program, as data | formatting |
+//! | [`publish`], [`sink`] | records to bytes to where they go | tables |
+//! | [`report`], [`conclude`] | tables to text or JSON, exit code | records |
+//! | [`run`] | the loop over ring, timer and stop | how any of these work |
 
+pub mod aggregate;
+pub mod bpf;
+pub mod carrier;
+pub mod classify;
+pub mod cli;
+pub mod clock;
+pub mod collect;
+pub mod conclude;
+pub mod decode;
+pub mod exit;
+pub mod fdinfo;
+pub mod host;
+pub mod identity;
+pub mod names;
+pub mod options;
+pub mod ports;
+pub mod preflight;
+pub mod publish;
 pub mod record;
+pub mod report;
+pub mod run;
+pub mod say;
+pub mod sink;
+pub mod start;
+pub mod stop;
 pub mod summary;
+pub mod terminal;
+pub mod track;

@@ -1,2 +1,27 @@
-//! conntracer
-fn main() {}
+//! conntracer: who connects to this host, to which port, served by which process, how many times,
+//! with how many bytes, and what failed.
+
+use std::process::ExitCode;
+
+use tracer::{cli, exit, run, say};
+
+fn main() -> ExitCode {
+    let options = cli::parse();
+    let outcome = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| {
+            let code = runtime.block_on(run::run(options));
+            // A writer that is stuck in a dead consumer must not hold the process back.
+            runtime.shutdown_background();
+            code
+        });
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            say::say(&format!("error: {error:#}"));
+            ExitCode::from(exit::FAILURE)
+        }
+    }
+}

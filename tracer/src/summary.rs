@@ -101,6 +101,8 @@ pub struct Loss {
     pub untracked_inbound: u64,
     /// Outbound attempts without a table entry: in no table.
     pub untracked_outbound: u64,
+    /// Accept calls whose connection has no table entry (older than the tracer, or table full).
+    pub untracked_accepts: u64,
     /// Bytes sent on sockets without a table entry: in no table.
     pub untracked_tx: u64,
     /// Bytes received on sockets without a table entry: in no table.
@@ -124,7 +126,10 @@ pub struct Loss {
 impl Loss {
     /// Whether something is missing from the totals or the output (lateness is not loss).
     pub fn is_lossy(&self) -> bool {
-        let late_only = Self { late_news: self.late_news, ..Self::default() };
+        let late_only = Self {
+            late_news: self.late_news,
+            ..Self::default()
+        };
         *self != late_only
     }
 }

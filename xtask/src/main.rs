@@ -1,2 +1,58 @@
-//! x
-fn main() {}
+//! The project's chores: `cargo xtask VERB`. One file a verb; this one only dispatches.
+
+mod build_ebpf;
+mod check;
+mod cmd;
+mod ebpf_flags;
+mod inputs;
+mod manifest;
+mod run;
+mod sanity;
+mod setup_ebpf;
+mod test;
+mod tool_search;
+mod toolchain;
+mod workspace;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::Parser;
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "The project's chores"
+)]
+enum Verb {
+    /// Build the release binary and become it, with sudo if needed
+    Run {
+        #[arg(last = true, help = "Arguments of conntracer")]
+        args: Vec<OsString>,
+    },
+    /// Build the committed eBPF objects and their manifest
+    BuildEbpf(build_ebpf::Args),
+    /// Install the tools that build-ebpf needs (Debian)
+    SetupEbpf,
+    /// Run all tests: unit, black-box, and real-kernel ones if root
+    Test {
+        #[arg(last = true, help = "Filters and options of the test runner")]
+        args: Vec<OsString>,
+    },
+    /// Format, lints, documentation and the eBPF objects
+    Check,
+}
+
+fn main() -> ExitCode {
+    let done = match Verb::parse() {
+        Verb::Run { args } => run::run(&args),
+        Verb::BuildEbpf(args) => build_ebpf::run(&args),
+        Verb::SetupEbpf => setup_ebpf::run(),
+        Verb::Test { args } => test::run(&args),
+        Verb::Check => check::run(),
+    };
+    done.unwrap_or_else(|error| {
+        cmd::say(&format!("error: {error:#}"));
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,107 @@
+//! The ring buffer. A record below the wake-up threshold wakes nobody: the reader's timer is
+//! cheaper than a wake-up a record.
+
+use aya_ebpf::{
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    maps::ring_buf::RingBufEntry,
+};
+use tracer_common::{
+    config::Config,
+    connection::{Connection, NAME_LEN},
+    counters::Counter,
+    event::{Io, News, Touched, kind},
+};
+
+use crate::{
+    kernel::CurrentTask,
+    maps::{CONFIG, EVENTS, count},
+    task,
+};
+
+/// Whether [`Config::features`] has `feature`.
+#[inline(always)]
+pub fn wants(feature: u32) -> bool {
+    CONFIG.load().features & feature != 0
+}
+
+/// Sends the connection's state; `false` when the ring is full, which is counted.
+#[inline(always)]
+pub fn news(sk: u64, connection: &Connection) -> bool {
+    let Some(mut entry) = EVENTS.reserve::<News>(0) else {
+        count(Counter::RingFull, 1);
+        return false;
+    };
+    let news = entry.as_mut_ptr();
+    // SAFETY: `news` is the reserved record; all its fields are written. A struct literal would be
+    // built on the stack first, which is too small for it.
+    unsafe {
+        (*news).kind = kind::NEWS;
+        (*news).reserved = 0;
+        (*news).sk = sk;
+        copy(connection, &raw mut (*news).connection);
+    }
+    submit(entry);
+    true
+}
+
+/// Says that a connection moved bytes; `false` when the ring is full: the next call tries again.
+#[inline(always)]
+pub fn touched(sk: u64) -> bool {
+    let Some(mut entry) = EVENTS.reserve::<Touched>(0) else {
+        return false;
+    };
+    entry.write(Touched {
+        kind: kind::TOUCHED,
+        reserved: 0,
+        sk,
+    });
+    submit(entry);
+    true
+}
+
+/// Sends one call.
+#[inline(always)]
+pub fn io(sk: u64, connection: &Connection, send: bool, bytes: u64, time_ns: u64) {
+    let Some(mut entry) = EVENTS.reserve::<Io>(0) else {
+        count(Counter::IoRingFull, 1);
+        return;
+    };
+    let io = entry.as_mut_ptr();
+    // SAFETY: as in `news`.
+    unsafe {
+        (*io).kind = kind::IO;
+        (*io).send = u32::from(send);
+        (*io).sk = sk;
+        copy(connection, &raw mut (*io).connection);
+        (*io).time_ns = time_ns;
+        (*io).bytes = bytes;
+        (*io).start_ns = 0;
+        (*io).uid = task::current_uid();
+        (*io).reserved = 0;
+        (*io).tgid = task::current_tgid();
+        (*io).tid = task::current_tid();
+        (*io).name = [0; NAME_LEN];
+        CurrentTask::get().read_leader(&mut (*io).name, &mut (*io).start_ns);
+    }
+    submit(entry);
+}
+
+/// # Safety
+/// `to` is valid for writes.
+#[inline(always)]
+unsafe fn copy(from: &Connection, to: *mut Connection) {
+    // SAFETY: a table entry and a ring record never overlap.
+    unsafe { core::ptr::copy_nonoverlapping(from, to, 1) }
+}
+
+#[inline(always)]
+fn submit<T>(entry: RingBufEntry<T>) {
+    let Config { wake_bytes, .. } = CONFIG.load();
+    let unread = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA));
+    let wake = if unread >= u64::from(wake_bytes) {
+        BPF_RB_FORCE_WAKEUP
+    } else {
+        BPF_RB_NO_WAKEUP
+    };
+    entry.submit(u64::from(wake));
+}

@@ -1,0 +1,124 @@
+//! Feeds `tracer_common::filter` from the maps. A test that is off costs nothing: the filter is
+//! read-only data, so the verifier removes its code.
+
+use tracer_common::{
+    connection::{Connection, flags},
+    filter::{Facts, Filter, IdKey, Sets, Verdict, port_bit, test},
+    flow::Flow,
+};
+
+use crate::{
+    kernel::Sock,
+    maps::{FILTER, IDS, LOCAL_PORTS, REMOTE_PORTS},
+    task,
+};
+
+struct Maps;
+
+impl Sets for Maps {
+    #[inline(always)]
+    fn has_local_port(&self, port: u16) -> bool {
+        let (word, bit) = port_bit(port);
+        LOCAL_PORTS.get(word).is_some_and(|bits| bits & bit != 0)
+    }
+
+    #[inline(always)]
+    fn has_remote_port(&self, port: u16) -> bool {
+        let (word, bit) = port_bit(port);
+        REMOTE_PORTS.get(word).is_some_and(|bits| bits & bit != 0)
+    }
+
+    #[inline(always)]
+    fn has_id(&self, set: u32, value: u32) -> bool {
+        IDS.get_ptr(IdKey { set, value }).is_some()
+    }
+}
+
+/// Judges a connection that is about to get an entry. The owner of an outbound one is running.
+#[inline(always)]
+pub fn judge_birth(sock: Sock, inbound: bool, netns: u32) -> Verdict {
+    let filter = FILTER.load();
+    if !filter.is_active() {
+        return Verdict::Keep;
+    }
+    let mut flow = Flow::default();
+    sock.read_flow(&mut flow);
+    let (tgid, uid) = if inbound {
+        (0, 0)
+    } else {
+        (task::current_tgid(), task::current_uid())
+    };
+    let loopback_route = route(&filter, sock);
+    filter.verdict(
+        &Facts {
+            flow: &flow,
+            inbound,
+            tgid,
+            uid,
+            netns,
+            loopback_route,
+        },
+        &Maps,
+    )
+}
+
+/// Judges an undecided connection by what is known of it now.
+#[inline(always)]
+pub fn judge(sock: Sock, connection: &Connection) -> Verdict {
+    let filter = FILTER.load();
+    filter.verdict(&facts(connection, route(&filter, sock)), &Maps)
+}
+
+/// Judges an undecided connection at its end: without a route it never was on the loopback device.
+#[inline(always)]
+pub fn judge_end(connection: &Connection) -> Verdict {
+    FILTER
+        .load()
+        .verdict(&facts(connection, Some(false)), &Maps)
+}
+
+#[inline(always)]
+fn facts(connection: &Connection, loopback_route: Option<bool>) -> Facts<'_> {
+    Facts {
+        flow: &connection.flow,
+        inbound: connection.is(flags::INBOUND),
+        tgid: connection.owner.tgid,
+        uid: connection.owner.uid,
+        netns: connection.netns,
+        loopback_route,
+    }
+}
+
+#[inline(always)]
+fn route(filter: &Filter, sock: Sock) -> Option<bool> {
+    if filter.tests & test::NO_LOOPBACK != 0 {
+        sock.loopback_route()
+    } else {
+        None
+    }
+}
+
+/// Whether a socket without a table entry would have been traced. Its direction is not known, and
+/// its owner is taken to be the caller.
+#[inline(always)]
+pub fn would_trace(sock: Sock, tgid: u32, uid: u32) -> bool {
+    let mut filter = FILTER.load();
+    if !filter.is_active() {
+        return true;
+    }
+    filter.tests &= !test::DIRECTION;
+    if filter.tests & test::LOCAL_PORT != 0 && !Maps.has_local_port(sock.source_port()) {
+        return false;
+    }
+    let mut flow = Flow::default();
+    sock.read_flow(&mut flow);
+    let facts = Facts {
+        flow: &flow,
+        inbound: false,
+        tgid,
+        uid,
+        netns: sock.netns(),
+        loopback_route: route(&filter, sock),
+    };
+    filter.verdict(&facts, &Maps) == Verdict::Keep
+}

@@ -1,0 +1,23 @@
+//! `syscalls:sys_exit_accept` and `sys_exit_accept4`: the accepting process, on kernels where
+//! nothing better can be attached. The tracepoint carries the new descriptor; its socket is found
+//! through the descriptor table of the caller, so a wrong descriptor cannot name a wrong process.
+
+use aya_ebpf::{macros::tracepoint, programs::TracePointContext};
+
+use crate::{kernel::CurrentTask, table};
+
+/// Offset of `long ret` in the tracepoint's record, stable ABI of every `sys_exit_*` event.
+const RET: usize = 16;
+
+#[tracepoint]
+fn accept_exit(ctx: TracePointContext) -> u32 {
+    // SAFETY: `RET` lies inside the record of every `sys_exit_*` event.
+    let result: i64 = unsafe { ctx.read_at(RET) }.unwrap_or(-1);
+    if let Ok(fd) = u32::try_from(result)
+        && let Some(sock) = CurrentTask::get().socket(fd)
+        && sock.is_tcp()
+    {
+        table::accepted(sock);
+    }
+    0
+}

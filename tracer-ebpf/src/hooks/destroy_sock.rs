@@ -1,0 +1,12 @@
+//! `trace_tcp_destroy_sock(struct sock *sk)`: any context; after SO_LINGER 0 the kernel's
+//! counters are zero here.
+
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+
+use crate::{kernel::Sock, table};
+
+#[btf_tracepoint(function = "tcp_destroy_sock")]
+fn destroy_sock(ctx: BtfTracePointContext) -> i32 {
+    table::released(Sock::new(ctx.arg(0)));
+    0
+}

@@ -1,0 +1,229 @@
+//! The only file that reads kernel memory: typed handles over raw kernel pointers.
+//!
+//! Every read is a `bpf_probe_read_kernel`, which fails instead of faulting, so a handle may hold
+//! any address. Offsets come from [`OFFSETS`]; a field that was not looked up is so far away that
+//! the read fails.
+
+use core::ptr;
+
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_kernel};
+use tracer_common::{
+    connection::{NAME_LEN, TcpCounters},
+    flow::{AF_INET, AF_INET6, Flow, v4_mapped},
+    offsets::Offsets,
+};
+
+use crate::maps::OFFSETS;
+
+/// One offset, read on its own: loading the whole struct would copy it to the stack.
+macro_rules! offset {
+    ($field:ident) => {{
+        let offsets = (&raw const OFFSETS).cast::<Offsets>();
+        // SAFETY: `OFFSETS` is a live, initialised `Offsets` behind a transparent wrapper; volatile
+        // because the loader writes it after compilation.
+        unsafe { (&raw const (*offsets).$field).read_volatile() as usize }
+    }};
+}
+
+/// The beginning of `struct sock_common`, fixed on every kernel (checked at start by the user side).
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct SockHead {
+    daddr: u32,
+    rcv_saddr: u32,
+    hash: u32,
+    dport: u16,
+    num: u16,
+    family: u16,
+    state: u8,
+    bits: u8,
+}
+
+const SKC_FAMILY: usize = 16;
+const SKC_NET: usize = 48;
+const SKC_V6_DADDR: usize = 56;
+const SKC_V6_RCV_SADDR: usize = 72;
+const IFF_LOOPBACK: u32 = 8;
+const SOCK_DONE: u64 = 1 << 1;
+const S_IFMT: u16 = 0o170_000;
+const S_IFSOCK: u16 = 0o140_000;
+
+#[inline(always)]
+fn read_into<T>(base: *const u8, offset: usize, to: &mut T) -> bool {
+    let at = base.wrapping_add(offset);
+    // SAFETY: the helper checks the address itself, and writes `size_of::<T>()` bytes to `to`.
+    unsafe {
+        bpf_probe_read_kernel(ptr::from_mut(to).cast(), size_of::<T>() as u32, at.cast()) == 0
+    }
+}
+
+#[inline(always)]
+fn read<T: Copy + Default>(base: *const u8, offset: usize) -> Option<T> {
+    let mut value = T::default();
+    read_into(base, offset, &mut value).then_some(value)
+}
+
+#[inline(always)]
+fn read_pointer(base: *const u8, offset: usize) -> Option<*const u8> {
+    let pointer: u64 = read(base, offset)?;
+    (pointer != 0).then_some(pointer as *const u8)
+}
+
+/// A `struct sock *`.
+#[derive(Clone, Copy)]
+pub struct Sock(*const u8);
+
+impl Sock {
+    #[inline(always)]
+    pub fn new(pointer: *const u8) -> Self {
+        Self(pointer)
+    }
+
+    /// The pointer as a map key.
+    #[inline(always)]
+    pub fn key(self) -> u64 {
+        self.0 as u64
+    }
+
+    /// An IPv4 or IPv6 TCP socket. MPTCP sockets (protocol 262) are not: their subflows are.
+    #[inline(always)]
+    pub fn is_tcp(self) -> bool {
+        const IPPROTO_TCP: u16 = 6;
+        read::<u16>(self.0, offset!(sk_protocol)) == Some(IPPROTO_TCP)
+            && matches!(read::<u16>(self.0, SKC_FAMILY), Some(AF_INET | AF_INET6))
+    }
+
+    /// Addresses and ports, written where they are kept; `false` if they cannot be read. The local
+    /// port survives the end of TCP, which clears `skc_num`.
+    #[inline(always)]
+    pub fn read_flow(self, flow: &mut Flow) -> bool {
+        let Some(head) = read::<SockHead>(self.0, 0) else {
+            return false;
+        };
+        flow.local_port = if head.num != 0 {
+            head.num
+        } else {
+            self.source_port()
+        };
+        flow.remote_port = u16::from_be(head.dport);
+        flow.socket_family = head.family;
+        flow.reserved = 0;
+        if head.family == AF_INET6 {
+            return read_into(self.0, SKC_V6_DADDR, &mut flow.remote_ip)
+                && read_into(self.0, SKC_V6_RCV_SADDR, &mut flow.local_ip);
+        }
+        flow.remote_ip = v4_mapped(head.daddr);
+        flow.local_ip = v4_mapped(head.rcv_saddr);
+        true
+    }
+
+    /// `inet_sport`: set from the moment the port is chosen until the socket is gone.
+    #[inline(always)]
+    pub fn source_port(self) -> u16 {
+        u16::from_be(read(self.0, offset!(inet_sport)).unwrap_or_default())
+    }
+
+    /// Inode number of the network namespace.
+    #[inline(always)]
+    pub fn netns(self) -> u32 {
+        read_pointer(self.0, SKC_NET)
+            .and_then(|net| read(net, offset!(net_inum)))
+            .unwrap_or_default()
+    }
+
+    /// `sk_err`: what the next call on the socket will return.
+    #[inline(always)]
+    pub fn error(self) -> u32 {
+        read(self.0, offset!(sk_err)).unwrap_or_default()
+    }
+
+    /// Whether the peer's FIN has arrived.
+    #[inline(always)]
+    pub fn fin_received(self) -> bool {
+        read::<u64>(self.0, offset!(sk_flags)).unwrap_or_default() & SOCK_DONE != 0
+    }
+
+    /// Whether an application still holds the socket.
+    #[inline(always)]
+    pub fn is_held(self) -> bool {
+        read_pointer(self.0, offset!(sk_socket)).is_some()
+    }
+
+    /// Whether the socket's route leaves through the loopback device; `None` without a route.
+    #[inline(always)]
+    pub fn loopback_route(self) -> Option<bool> {
+        let dst = read_pointer(self.0, offset!(sk_dst_cache))?;
+        let device = read_pointer(dst, offset!(dst_dev))?;
+        Some(read::<u32>(device, offset!(dev_flags))? & IFF_LOOPBACK != 0)
+    }
+
+    /// `struct tcp_sock`'s counters, written where they are kept.
+    #[inline(always)]
+    pub fn read_counters(self, tcp: &mut TcpCounters) {
+        const SRTT_SHIFT: u32 = 3;
+        tcp.bytes_acked = read(self.0, offset!(bytes_acked)).unwrap_or_default();
+        tcp.bytes_received = self.bytes_received();
+        tcp.write_seq = read(self.0, offset!(write_seq)).unwrap_or_default();
+        tcp.snd_una = read(self.0, offset!(snd_una)).unwrap_or_default();
+        tcp.rcv_nxt = read(self.0, offset!(rcv_nxt)).unwrap_or_default();
+        tcp.copied_seq = self.copied_seq();
+        tcp.srtt_us = read::<u32>(self.0, offset!(srtt_us)).unwrap_or_default() >> SRTT_SHIFT;
+        tcp.retransmits = read(self.0, offset!(total_retrans)).unwrap_or_default();
+    }
+
+    /// `tcp_sock.bytes_received`.
+    #[inline(always)]
+    pub fn bytes_received(self) -> u64 {
+        read(self.0, offset!(bytes_received)).unwrap_or_default()
+    }
+
+    /// `tcp_sock.copied_seq`.
+    #[inline(always)]
+    pub fn copied_seq(self) -> u32 {
+        read(self.0, offset!(copied_seq)).unwrap_or_default()
+    }
+}
+
+/// The running `struct task_struct *`.
+#[derive(Clone, Copy)]
+pub struct CurrentTask(*const u8);
+
+impl CurrentTask {
+    #[inline(always)]
+    pub fn get() -> Self {
+        // SAFETY: no arguments; the pointer is only used through checked reads.
+        Self(unsafe { bpf_get_current_task() } as *const u8)
+    }
+
+    /// Writes `comm` and start (boot time, nanoseconds) of the thread-group leader.
+    #[inline(always)]
+    pub fn read_leader(self, name: &mut [u8; NAME_LEN], start_ns: &mut u64) {
+        if let Some(leader) = read_pointer(self.0, offset!(task_leader)) {
+            read_into(leader, offset!(task_comm), name);
+            read_into(leader, offset!(task_start), start_ns);
+        }
+    }
+
+    /// The socket behind descriptor `fd`, if it is one and is fully set up.
+    #[inline(always)]
+    pub fn socket(self, fd: u32) -> Option<Sock> {
+        const POINTER: usize = size_of::<u64>();
+        let files = read_pointer(self.0, offset!(task_files))?;
+        let table = read_pointer(files, offset!(files_fdt))?;
+        if fd >= read::<u32>(table, offset!(fdt_max_fds))? {
+            return None;
+        }
+        let array = read_pointer(table, offset!(fdt_fd))?;
+        let file = read_pointer(array, fd as usize * POINTER)?;
+        let inode = read_pointer(file, offset!(file_inode))?;
+        if read::<u16>(inode, offset!(inode_mode))? & S_IFMT != S_IFSOCK {
+            return None;
+        }
+        let socket = read_pointer(file, offset!(file_private))?;
+        // A socket's file points back at it; anything else with S_IFSOCK does not.
+        if read_pointer(socket, offset!(socket_file))? != file {
+            return None;
+        }
+        read_pointer(socket, offset!(socket_sk)).map(Sock)
+    }
+}

@@ -1,0 +1,40 @@
+//! conntracer's eBPF programs.
+//!
+//! A hook turns its calling convention into `(socket, value)` and calls a handler of [`table`];
+//! what happens next is the same on every backend. A new hook is one small file in `hooks/`.
+//!
+//! | program | hook | handler | purpose | since |
+//! |---|---|---|---|---|
+//! | `set_state` | tp_btf `inet_sock_set_state` | `opened`, `established`, `closing`, `closed` | life cycle | 5.5 |
+//! | `destroy_sock` | tp_btf `tcp_destroy_sock` | `released` | final totals | 5.5 |
+//! | `send_length` | tp_btf `sock_send_length` | `moved` | bytes sent, by process | 6.3 |
+//! | `recv_length` | tp_btf `sock_recv_length` | `moved` | bytes received, by process | 6.3 |
+//! | `accept_exit` | tracepoint `sys_exit_accept`, `sys_exit_accept4` | `accepted` | the accepting process | 5.5 |
+//!
+//! Only [`kernel`] reads kernel memory; only [`emit`] writes to the ring.
+#![no_std]
+#![no_main]
+#![feature(core_intrinsics)]
+#![expect(
+    internal_features,
+    reason = "atomic_xadd: bpfel has no compare-and-swap, so no AtomicU64"
+)]
+
+mod emit;
+mod filter;
+mod hooks;
+mod kernel;
+mod maps;
+mod table;
+mod task;
+mod users;
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

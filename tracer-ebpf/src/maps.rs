@@ -1,0 +1,125 @@
+//! Maps and globals, each with the reason for its type and size. Names are those of
+//! `tracer_common::{map, global}`; sizes marked "set at load" are placeholders.
+
+use aya_ebpf::{
+    Global,
+    bindings::BPF_F_NO_PREALLOC,
+    macros::map,
+    maps::{Array, HashMap, PerCpuArray, RingBuf},
+};
+use tracer_common::{
+    ABI_VERSION,
+    config::Config,
+    connection::{Connection, ConnectionKey},
+    counters::Counter,
+    filter::{Filter, IdKey, MAX_IDS, PORT_WORDS},
+    folded::{FOLDED_ROWS, FoldedKey, FoldedTotals},
+    offsets::Offsets,
+    users::{UserKey, UserTotals},
+};
+
+/// One entry a live connection. Not preallocated: a quiet host pays for the buckets only.
+/// Size set at load (`--max-connections`).
+#[map]
+pub static CONNECTIONS: HashMap<u64, Connection> =
+    HashMap::with_max_entries(262_144, BPF_F_NO_PREALLOC);
+
+/// Released connections that found the ring full, until the reader fetches them. Empty unless
+/// the reader is slow. Size set at load.
+#[map]
+pub static PENDING: HashMap<ConnectionKey, Connection> =
+    HashMap::with_max_entries(65_536, BPF_F_NO_PREALLOC);
+
+/// Sums of what did not fit into `PENDING`.
+#[map]
+pub static FOLDED: HashMap<FoldedKey, FoldedTotals> =
+    HashMap::with_max_entries(FOLDED_ROWS, BPF_F_NO_PREALLOC);
+
+/// Processes beyond the owner. Size set at load with `CONNECTIONS`.
+#[map]
+pub static USERS: HashMap<UserKey, UserTotals> =
+    HashMap::with_max_entries(262_144, BPF_F_NO_PREALLOC);
+
+/// The news. Size set at load (`--ring-size`).
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+
+/// Loss counters; per CPU, so counting costs no cache line from elsewhere.
+#[map]
+pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::COUNT, 0);
+
+/// The traffic epoch. A map, not a global: the reader advances it while the programs run.
+#[map]
+pub static EPOCH: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Bit sets: a test is one inlined array look-up.
+#[map]
+pub static LOCAL_PORTS: Array<u64> = Array::with_max_entries(PORT_WORDS, 0);
+
+/// See [`LOCAL_PORTS`].
+#[map]
+pub static REMOTE_PORTS: Array<u64> = Array::with_max_entries(PORT_WORDS, 0);
+
+/// Pids, uids and namespaces of the filter; small, so preallocated.
+#[map]
+pub static IDS: HashMap<IdKey, u8> = HashMap::with_max_entries(MAX_IDS, 0);
+
+/// Read by the user side before it loads anything.
+#[unsafe(no_mangle)]
+pub static CONNTRACER_ABI: Global<u32> = Global::new(ABI_VERSION);
+
+/// Where this kernel keeps its fields.
+#[unsafe(no_mangle)]
+pub static OFFSETS: Global<Offsets> = Global::new(Offsets::POISONED);
+
+/// What to trace.
+#[unsafe(no_mangle)]
+pub static FILTER: Global<Filter> = Global::new(Filter {
+    tests: 0,
+    family: 0,
+    inbound: 0,
+    reserved: 0,
+});
+
+/// What to report.
+#[unsafe(no_mangle)]
+pub static CONFIG: Global<Config> = Global::new(Config {
+    features: 0,
+    wake_bytes: 0,
+});
+
+/// Template for new entries: inserting it and editing the entry in place needs no stack and no
+/// per-CPU scratch that a second program could overwrite.
+pub static NO_CONNECTION: Connection = Connection::EMPTY;
+/// See [`NO_CONNECTION`].
+pub static NO_USER: UserTotals = UserTotals::EMPTY;
+/// See [`NO_CONNECTION`].
+pub static NO_FOLD: FoldedTotals = FoldedTotals::EMPTY;
+
+/// Adds to a loss counter.
+#[inline(always)]
+pub fn count(counter: Counter, n: u64) {
+    if let Some(slot) = COUNTERS.get_ptr_mut(counter as u32) {
+        // SAFETY: the slot belongs to this CPU; a program interrupting this one may lose one
+        // increment, which a diagnostic counter can bear.
+        unsafe { *slot += n }
+    }
+}
+
+/// Adds to a total that several CPUs share.
+#[inline(always)]
+pub fn add(total: *mut u64, n: u64) {
+    use core::intrinsics::{AtomicOrdering, atomic_xadd};
+    // SAFETY: `total` points into a live map value; the result is not used, so every kernel
+    // takes the instruction.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(total, n) };
+}
+
+/// The current traffic epoch.
+#[inline(always)]
+pub fn epoch() -> u32 {
+    // SAFETY: an aligned word of an array map; a stale value only moves a report by one interval.
+    EPOCH
+        .get_ptr(0)
+        .map_or(0, |epoch| unsafe { epoch.read_volatile() })
+}

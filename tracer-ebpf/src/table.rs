@@ -1,0 +1,350 @@
+//! The handlers: what a connection's life means, whatever hook reported it.
+//!
+//! The table entry is the truth. Each stage is written to it first and sent second, so news that
+//! find the ring full are contained in the next ones; what is unsent at release moves to the
+//! pending map, and from there into sums.
+
+use aya_ebpf::{
+    bindings::{BPF_ANY, BPF_NOEXIST},
+    helpers::{bpf_get_current_cgroup_id, bpf_ktime_get_ns},
+};
+use aya_log_ebpf::debug;
+use tracer_common::{
+    config::feature,
+    connection::{Connection, ConnectionKey, flags},
+    counters::Counter,
+    filter::Verdict,
+    folded::FoldedKey,
+    tcp_state,
+};
+
+use crate::{
+    emit, filter,
+    kernel::Sock,
+    maps::{CONNECTIONS, FOLDED, NO_CONNECTION, NO_FOLD, PENDING, add, count, epoch},
+    task, users,
+};
+
+#[inline(always)]
+fn now() -> u64 {
+    // SAFETY: no arguments.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+#[inline(always)]
+fn find(sock: Sock) -> Option<&'static mut Connection> {
+    let connection = CONNECTIONS.get_ptr_mut(sock.key())?;
+    // SAFETY: the value lives until the socket's release, and whoever calls a handler holds the
+    // socket. Fields that two CPUs may write at once are only touched by `maps::add`.
+    Some(unsafe { &mut *connection })
+}
+
+/// A SYN is about to be sent. Process context: the running task is the owner.
+#[inline(always)]
+pub fn opened(sock: Sock) {
+    // A socket that was disconnected and connects again, or whose release was missed.
+    if let Some(previous) = find(sock) {
+        release(sock, previous);
+    }
+    if let Some(connection) = create(sock, 0, Counter::TableFullOutbound) {
+        take_owner(connection);
+        connection.birth_ns = now();
+        tell(sock, connection);
+    }
+}
+
+/// The handshake is done. Any context.
+#[inline(always)]
+pub fn established(sock: Sock, old_state: u8) {
+    if let Some(connection) = find(sock) {
+        if connection.established_ns == 0 && connection.closed_ns == 0 {
+            connection.established_ns = now();
+            sock.read_flow(&mut connection.flow);
+            tell(sock, connection);
+            return;
+        }
+        if old_state != tcp_state::SYN_RECV {
+            return;
+        }
+        // The pointer lives on in a new child; the release of the old one was missed.
+        release(sock, connection);
+    }
+    if old_state != tcp_state::SYN_RECV {
+        return;
+    }
+    if let Some(connection) = create(sock, flags::INBOUND, Counter::TableFullInbound) {
+        let now = now();
+        connection.established_ns = now;
+        connection.birth_ns = now;
+        // No news: they come when a process accepts, or at the end.
+    }
+}
+
+/// A process took the connection from the accept queue. Process context: the running task is it.
+#[inline(always)]
+pub fn accepted(sock: Sock) {
+    match find(sock) {
+        Some(connection) => take(sock, connection, 0),
+        None => {
+            if filter::would_trace(sock, task::current_tgid(), task::current_uid()) {
+                count(Counter::UntrackedAccepts, 1);
+                debug!(
+                    (),
+                    "process {} accepted an untraced connection",
+                    task::current_tgid()
+                );
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn take(sock: Sock, connection: &mut Connection, how: u32) {
+    if connection.owner.tgid != 0 || !connection.is(flags::INBOUND) {
+        return;
+    }
+    connection.accepted_ns = now();
+    connection.flags |= how;
+    take_owner(connection);
+    tell(sock, connection);
+}
+
+/// A send or receive call moved `bytes` (> 0). Process context: the running task called.
+#[inline(always)]
+pub fn moved(sock: Sock, send: bool, bytes: u64) {
+    let tgid = task::current_tgid();
+    let Some(connection) = find(sock) else {
+        untracked(sock, tgid, send, bytes);
+        return;
+    };
+    if connection.owner.tgid == 0 {
+        take(sock, connection, flags::OWNER_BY_IO);
+    }
+    let is_owner = connection.owner.tgid == tgid;
+    let total = match (is_owner, send) {
+        (true, true) => &raw mut connection.owner_tx,
+        (true, false) => &raw mut connection.owner_rx,
+        (false, true) => &raw mut connection.other_tx,
+        (false, false) => &raw mut connection.other_rx,
+    };
+    add(total, bytes);
+    if !is_owner {
+        users::credit(sock.key(), connection, tgid, send, bytes);
+    }
+    if connection.is(flags::UNDECIDED) {
+        return;
+    }
+    if emit::wants(feature::IO) {
+        emit::io(sock.key(), connection, send, bytes, now());
+    }
+    if emit::wants(feature::TRAFFIC) {
+        let epoch = epoch();
+        if connection.epoch != epoch && emit::touched(sock.key()) {
+            connection.epoch = epoch;
+        }
+    }
+}
+
+#[inline(always)]
+fn untracked(sock: Sock, tgid: u32, send: bool, bytes: u64) {
+    if !sock.is_tcp() || !filter::would_trace(sock, tgid, task::current_uid()) {
+        return;
+    }
+    let (calls, total) = if send {
+        (Counter::UntrackedSends, Counter::UntrackedTx)
+    } else {
+        (Counter::UntrackedReceives, Counter::UntrackedRx)
+    };
+    count(calls, 1);
+    count(total, bytes);
+}
+
+/// Our FIN is queued. Process context: the running task dropped the last descriptor or shut down.
+#[inline(always)]
+pub fn closing(sock: Sock) {
+    if let Some(connection) = find(sock)
+        && connection.closer.tgid == 0
+    {
+        task::write_current(&mut connection.closer);
+    }
+}
+
+/// TCP is over. Any context, unless the state says that a local call did it.
+#[inline(always)]
+pub fn closed(sock: Sock, old_state: u8) {
+    let Some(connection) = find(sock) else { return };
+    connection.closed_ns = now();
+    connection.error = sock.error();
+    connection.state_before_close = u32::from(old_state);
+    sock.read_counters(&mut connection.tcp);
+    connection.flags |= flags::HAS_COUNTERS;
+    if sock.fin_received() {
+        connection.flags |= flags::FIN_RECEIVED;
+    }
+    if connection.flow.local_port == 0 {
+        connection.flow.local_port = sock.source_port();
+    }
+    let aborted_here = connection.error == 0
+        && matches!(old_state, tcp_state::ESTABLISHED | tcp_state::CLOSE_WAIT);
+    if connection.established_ns == 0 {
+        connection.flags |= flags::FAILED;
+        if connection.error == 0 {
+            closing(sock);
+        }
+        release(sock, connection);
+    } else if aborted_here {
+        // close() with unread data or linger 0, connect(AF_UNSPEC), or a listener's own close:
+        // always a call, and nothing can be read or sent afterwards. After AF_UNSPEC the socket
+        // lives on without ever being destroyed under this identity.
+        closing(sock);
+        release(sock, connection);
+    } else if sock.is_held() {
+        tell(sock, connection);
+    }
+    // Otherwise the release follows at once and tells this too.
+}
+
+/// The socket is gone: the application's counts are final.
+#[inline(always)]
+pub fn released(sock: Sock) {
+    if let Some(connection) = find(sock) {
+        release(sock, connection);
+    }
+}
+
+#[inline(always)]
+fn release(sock: Sock, connection: &mut Connection) {
+    if connection.closed_ns == 0 {
+        connection.closed_ns = now();
+        connection.error = sock.error();
+    } else if sock.bytes_received() == connection.tcp.bytes_received {
+        // Reads may have followed ->CLOSE. (tcp_disconnect zeroes the counters: keep ours then.)
+        connection.tcp.copied_seq = sock.copied_seq();
+    }
+    if !connection.is(flags::UNDECIDED) || filter::judge_end(connection) == Verdict::Keep {
+        connection.flags |= flags::RELEASED;
+        connection.flags &= !flags::UNDECIDED;
+        if !emit::news(sock.key(), connection) {
+            keep_for_later(sock, connection);
+        }
+    }
+    forget(sock);
+}
+
+#[inline(always)]
+fn forget(sock: Sock) {
+    // It can only fail because the entry is gone already.
+    let _ = CONNECTIONS.remove(sock.key());
+}
+
+/// The ring is full: the pending map holds the connection until the reader comes.
+#[inline(always)]
+fn keep_for_later(sock: Sock, connection: &mut Connection) {
+    let key = ConnectionKey {
+        sk: sock.key(),
+        birth_ns: connection.birth_ns,
+    };
+    if PENDING
+        .insert(key, &*connection, u64::from(BPF_ANY))
+        .is_err()
+    {
+        fold(connection);
+    }
+}
+
+#[inline(always)]
+fn fold(connection: &Connection) {
+    let inbound = connection.is(flags::INBOUND);
+    let key = FoldedKey {
+        start_ns: connection.owner.start_ns,
+        netns: connection.netns,
+        tgid: connection.owner.tgid,
+        uid: connection.owner.uid,
+        port: if inbound {
+            connection.flow.local_port
+        } else {
+            connection.flow.remote_port
+        },
+        inbound: u16::from(inbound),
+    };
+    let row = match FOLDED.get_ptr_mut(key) {
+        Some(row) => row,
+        None => {
+            let _ = FOLDED.insert(key, &NO_FOLD, u64::from(BPF_NOEXIST));
+            let Some(row) = FOLDED.get_ptr_mut(key) else {
+                count(Counter::FoldLost, 1);
+                count(Counter::FoldLostTx, connection.tx());
+                count(Counter::FoldLostRx, connection.rx());
+                return;
+            };
+            // SAFETY: `row` points at a live value of `FOLDED`; all writers write the same name.
+            unsafe { (*row).name = connection.owner.name };
+            row
+        }
+    };
+    let failed = connection.is(flags::FAILED);
+    // SAFETY: `row` points at a live value of `FOLDED`.
+    unsafe {
+        add(
+            if failed {
+                &raw mut (*row).failures
+            } else {
+                &raw mut (*row).connections
+            },
+            1,
+        );
+        add(&raw mut (*row).tx, connection.tx());
+        add(&raw mut (*row).rx, connection.rx());
+    }
+    count(Counter::Folded, 1);
+}
+
+/// Inserts an entry and fills in what every connection has; nothing for one the filter rejects.
+/// `birth_ns` stays 0, "not complete", until the caller is done.
+#[inline(always)]
+fn create(sock: Sock, flags: u32, table_full: Counter) -> Option<&'static mut Connection> {
+    let netns = sock.netns();
+    let verdict = filter::judge_birth(sock, flags & flags::INBOUND != 0, netns);
+    if verdict == Verdict::Drop {
+        return None;
+    }
+    if CONNECTIONS
+        .insert(sock.key(), &NO_CONNECTION, u64::from(BPF_NOEXIST))
+        .is_err()
+    {
+        count(table_full, 1);
+        debug!(
+            (),
+            "table full: a connection in namespace {} is not traced", netns
+        );
+        return None;
+    }
+    let connection = find(sock)?;
+    sock.read_flow(&mut connection.flow);
+    connection.netns = netns;
+    connection.flags = flags;
+    if verdict == Verdict::Undecided {
+        connection.flags |= flags::UNDECIDED;
+    }
+    Some(connection)
+}
+
+#[inline(always)]
+fn take_owner(connection: &mut Connection) {
+    // SAFETY: no arguments.
+    connection.cgroup = unsafe { bpf_get_current_cgroup_id() };
+    task::write_current(&mut connection.owner);
+}
+
+/// Sends news once the filter is decided; a connection it rejects is forgotten.
+#[inline(always)]
+fn tell(sock: Sock, connection: &mut Connection) {
+    if connection.is(flags::UNDECIDED) {
+        match filter::judge(sock, connection) {
+            Verdict::Keep => connection.flags &= !flags::UNDECIDED,
+            Verdict::Undecided => return,
+            Verdict::Drop => return forget(sock),
+        }
+    }
+    emit::news(sock.key(), connection);
+}

@@ -1,0 +1,274 @@
+use super::*;
+use crate::record::{Bytes, ConnectionId, Endpoint, Family, Process, User};
+
+fn record(event: EventKind, direction: Direction) -> Record {
+    Record {
+        v: SCHEMA_VERSION,
+        time: WallTime(0),
+        mono_ns: 0,
+        seq: 0,
+        host: "host".into(),
+        event,
+        id: ConnectionId(0),
+        proto: "tcp",
+        direction,
+        family: Family::Ipv4,
+        socket_family: None,
+        local: Endpoint {
+            ip: [10, 0, 0, 1].into(),
+            port: Some(80),
+        },
+        remote: Endpoint {
+            ip: [10, 0, 0, 2].into(),
+            port: Some(20_000),
+        },
+        process: Some(process(10)),
+        closer: None,
+        users: Vec::new(),
+        netns: 4,
+        cgroup: None,
+        bytes: Some(Bytes::default()),
+        duration_ns: None,
+        latency_ns: None,
+        queue_ns: None,
+        rtt_us: None,
+        retransmits: None,
+        reason: None,
+        closed_by: None,
+    }
+}
+
+fn process(pid: u32) -> Process {
+    Process {
+        pid,
+        tid: pid,
+        name: "nginx".into(),
+        thread: "nginx".into(),
+        uid: 33,
+        start_ns: 5,
+    }
+}
+
+fn user(pid: u32, tx: u64, rx: u64) -> User {
+    User {
+        pid,
+        name: "worker".into(),
+        uid: 33,
+        start_ns: 6,
+        tx,
+        rx,
+    }
+}
+
+fn with_bytes(mut record: Record, tx: u64, rx: u64, users: Vec<User>) -> Record {
+    let moved = users
+        .iter()
+        .fold((0, 0), |(tx, rx), user| (tx + user.tx, rx + user.rx));
+    record.bytes = Some(Bytes {
+        tx,
+        rx,
+        unattributed_tx: Some(tx - moved.0),
+        unattributed_rx: Some(rx - moved.1),
+        ..Bytes::default()
+    });
+    record.users = users;
+    record
+}
+
+fn summary(aggregate: Aggregate) -> Summary {
+    let run = Run {
+        time: WallTime(0),
+        host: "host".into(),
+        duration_ns: 1,
+        backend: "test".to_owned(),
+        loss: Loss::default(),
+    };
+    let summary = aggregate.finish(run);
+    let mut sums = [Counts::default(); 3];
+    summary.ports.iter().for_each(|row| sums[0] += row.counts);
+    summary
+        .processes
+        .iter()
+        .for_each(|row| sums[1] += row.counts);
+    summary.peers.iter().for_each(|row| sums[2] += row.counts);
+    assert_eq!(
+        sums, [summary.total; 3],
+        "every table adds up to the grand total"
+    );
+    summary
+}
+
+#[test]
+fn only_records_with_totals_count() {
+    let mut aggregate = Aggregate::default();
+    for event in [
+        EventKind::Open,
+        EventKind::Established,
+        EventKind::Accept,
+        EventKind::Traffic,
+        EventKind::Io,
+        EventKind::Ended,
+    ] {
+        aggregate.add(&with_bytes(
+            record(event, Direction::Inbound),
+            5,
+            5,
+            vec![user(11, 5, 5)],
+        ));
+    }
+    assert_eq!(summary(aggregate).total, Counts::default());
+}
+
+#[test]
+fn the_owner_gets_the_accept_and_the_workers_get_the_bytes() {
+    let mut aggregate = Aggregate::default();
+    let close = record(EventKind::Close, Direction::Inbound);
+    aggregate.add(&with_bytes(
+        close,
+        100,
+        50,
+        vec![user(11, 60, 50), user(12, 30, 0)],
+    ));
+    let summary = summary(aggregate);
+    let by_pid = |pid| {
+        summary
+            .processes
+            .iter()
+            .find(|row| row.pid == pid)
+            .unwrap()
+            .counts
+    };
+    assert_eq!((by_pid(Some(10)).accepts, by_pid(Some(10)).tx), (1, 0));
+    assert_eq!((by_pid(Some(11)).tx, by_pid(Some(11)).rx), (60, 50));
+    assert_eq!(by_pid(Some(12)).tx, 30);
+    assert_eq!(by_pid(None).tx, 10);
+    assert_eq!((summary.unattributed_tx, summary.unattributed_rx), (10, 0));
+    assert_eq!(
+        (summary.ports[0].port, summary.ports[0].counts.accepts),
+        (80, 1)
+    );
+}
+
+#[test]
+fn outbound_connections_are_counted_at_the_port_they_went_to() {
+    let mut aggregate = Aggregate::default();
+    let mut connect = record(EventKind::Close, Direction::Outbound);
+    connect.latency_ns = Some(1);
+    connect.remote.port = Some(443);
+    aggregate.add(&connect);
+    let mut failed = connect;
+    failed.event = EventKind::Failed;
+    aggregate.add(&failed);
+    let summary = summary(aggregate);
+    assert_eq!(
+        (summary.ports[0].port, summary.ports[0].direction),
+        (443, Direction::Outbound)
+    );
+    assert_eq!((summary.total.connects, summary.total.failures), (1, 1));
+}
+
+#[test]
+fn what_nobody_took_is_counted_apart() {
+    let mut aggregate = Aggregate::default();
+    let mut close = record(EventKind::Close, Direction::Inbound);
+    close.process = None;
+    aggregate.add(&close);
+    let summary = summary(aggregate);
+    assert_eq!((summary.total.accepts, summary.total.unaccepted), (0, 1));
+    assert_eq!(summary.processes[0].pid, None);
+}
+
+#[test]
+fn a_reused_pid_is_another_process() {
+    let mut aggregate = Aggregate::default();
+    let mut close = record(EventKind::Close, Direction::Inbound);
+    aggregate.add(&close);
+    close.process = Some(Process {
+        start_ns: 99,
+        ..process(10)
+    });
+    aggregate.add(&close);
+    assert_eq!(summary(aggregate).processes.len(), 2);
+}
+
+#[test]
+fn sums_without_a_peer_are_in_every_table() {
+    let mut aggregate = Aggregate::default();
+    aggregate.add(&with_bytes(
+        record(EventKind::Close, Direction::Inbound),
+        1,
+        2,
+        vec![],
+    ));
+    let key = FoldedKey {
+        start_ns: 5,
+        netns: 4,
+        tgid: 10,
+        uid: 33,
+        port: 80,
+        inbound: 1,
+    };
+    let totals = FoldedTotals {
+        connections: 7,
+        tx: 70,
+        rx: 30,
+        ..FoldedTotals::EMPTY
+    };
+    aggregate.add_folded(&key, &totals);
+    aggregate.add_folded(
+        &FoldedKey {
+            tgid: 0,
+            start_ns: 0,
+            ..key
+        },
+        &totals,
+    );
+    let out = FoldedKey {
+        inbound: 0,
+        port: 443,
+        ..key
+    };
+    aggregate.add_folded(
+        &out,
+        &FoldedTotals {
+            failures: 3,
+            ..totals
+        },
+    );
+    let summary = summary(aggregate);
+    let total = summary.total;
+    assert_eq!(
+        (
+            total.accepts,
+            total.unaccepted,
+            total.connects,
+            total.failures
+        ),
+        (8, 7, 7, 3)
+    );
+    assert_eq!((total.tx, total.rx), (211, 92));
+    assert!(
+        summary
+            .peers
+            .iter()
+            .any(|row| row.ip.is_none() && row.counts.tx == 210)
+    );
+}
+
+#[test]
+fn the_busiest_row_comes_first_and_ties_are_in_key_order() {
+    let mut aggregate = Aggregate::default();
+    for (peer, times) in [(3, 1), (2, 1), (9, 4)] {
+        for _ in 0..times {
+            let mut close = record(EventKind::Close, Direction::Inbound);
+            close.remote.ip = [10, 0, 0, peer].into();
+            aggregate.add(&close);
+        }
+    }
+    let peers: Vec<_> = summary(aggregate)
+        .peers
+        .iter()
+        .map(|row| row.ip.unwrap().to_string())
+        .collect();
+    assert_eq!(peers, ["10.0.0.9", "10.0.0.2", "10.0.0.3"]);
+}

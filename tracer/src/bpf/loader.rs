@@ -1,0 +1,257 @@
+//! From settings to attached programs.
+
+use std::io;
+
+use aya::maps::{Array, HashMap, MapData, MapError, RingBuf};
+use aya::{Btf, Ebpf, EbpfLoader};
+use aya_log::EbpfLogger;
+use tracer_common::config::Config;
+use tracer_common::connection::{Connection, ConnectionKey};
+use tracer_common::filter::{Filter, IdKey, PORT_WORDS};
+use tracer_common::folded::{FOLDED_ROWS, FoldedKey, FoldedTotals};
+use tracer_common::users::{UserKey, UserTotals};
+use tracer_common::{global, map};
+use zerocopy::IntoBytes;
+
+use super::btf::{self, KERNEL_BTF};
+use super::log::Log;
+use super::object::{self, ObjectError};
+use super::offsets::{self, OffsetsError};
+use super::programs::{self, Failure, Need, PROGRAMS, Spec};
+use super::snapshot::Maps;
+use crate::preflight::memlock::MapSize;
+
+/// Everything the programs are told before they run.
+#[derive(Debug)]
+pub struct Settings<'a> {
+    /// Which tests apply.
+    pub filter: Filter,
+    /// Local port set, if that test applies.
+    pub local_ports: Option<&'a [u64; PORT_WORDS as usize]>,
+    /// Remote port set, if that test applies.
+    pub remote_ports: Option<&'a [u64; PORT_WORDS as usize]>,
+    /// Members of the pid, uid and namespace sets.
+    pub ids: Vec<IdKey>,
+    /// Bits of [`tracer_common::config::feature`].
+    pub features: u32,
+    /// Ring size in bytes: a power of two pages.
+    pub ring_bytes: u32,
+    /// Entries of the connection table.
+    pub max_connections: u32,
+    /// Whether to attach the programs that need [`Need::AcceptHooks`].
+    pub accept_hooks: bool,
+    /// Whether the programs' log lines are wanted.
+    pub debug: bool,
+}
+
+impl Settings<'_> {
+    /// Sizes of the large maps, for kernels that charge them to the locked-memory limit.
+    pub fn map_sizes(&self) -> [MapSize; 5] {
+        let hash = |key: usize, value: usize, entries| MapSize::Hash {
+            key: u32::try_from(key).unwrap_or(u32::MAX),
+            value: u32::try_from(value).unwrap_or(u32::MAX),
+            entries,
+        };
+        let pending = pending_entries(self.max_connections);
+        [
+            hash(
+                size_of::<u64>(),
+                size_of::<Connection>(),
+                self.max_connections,
+            ),
+            hash(
+                size_of::<UserKey>(),
+                size_of::<UserTotals>(),
+                self.max_connections,
+            ),
+            hash(size_of::<ConnectionKey>(), size_of::<Connection>(), pending),
+            hash(
+                size_of::<FoldedKey>(),
+                size_of::<FoldedTotals>(),
+                FOLDED_ROWS,
+            ),
+            MapSize::Ring {
+                bytes: self.ring_bytes,
+            },
+        ]
+    }
+}
+
+/// Why tracing cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// See [`ObjectError`].
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+    /// The kernel's type information cannot be read.
+    #[error(
+        "cannot read the kernel's type information in {}: {reason}; conntracer needs a kernel built \
+         with CONFIG_DEBUG_INFO_BTF=y (all current distribution kernels are)",
+        KERNEL_BTF
+    )]
+    Btf {
+        /// In the reader's words.
+        reason: String,
+    },
+    /// See [`OffsetsError`].
+    #[error(transparent)]
+    Offsets(#[from] OffsetsError),
+    /// The maps cannot be created.
+    #[error("the kernel refused to create the eBPF maps: {0}")]
+    Maps(String),
+    /// A map can be taken once.
+    #[error("the eBPF map {0} is not there any more")]
+    MapTaken(&'static str),
+    /// A required program cannot be attached.
+    #[error(
+        "the kernel refused the program `{}` (needs Linux {}): {}",
+        .0.spec.name, .0.spec.since, .0.reason
+    )]
+    Program(Failure),
+}
+
+/// Attached programs and their maps. Dropping it detaches everything.
+#[derive(Debug)]
+pub struct Tracer {
+    ebpf: Ebpf,
+    /// Optional programs that are not attached, and why.
+    pub missing: Vec<Failure>,
+    attached: Vec<&'static str>,
+}
+
+impl Tracer {
+    /// Creates the maps, fills in filter, offsets and switches, and attaches the programs.
+    pub fn start(settings: &Settings<'_>) -> Result<Self, LoadError> {
+        let bytes = object::checked()?;
+        let unreadable = |reason: String| LoadError::Btf { reason };
+        let raw_btf = std::fs::read(KERNEL_BTF).map_err(|error| unreadable(error.to_string()))?;
+        let types = btf::Btf::parse(&raw_btf).map_err(|error| unreadable(error.to_string()))?;
+        let offsets = offsets::resolve(&types)?;
+        let config = Config {
+            features: settings.features,
+            wake_bytes: wake_bytes(settings),
+        };
+        let log_level = if settings.debug { u8::MAX } else { 0 };
+
+        let mut loader = EbpfLoader::new();
+        loader
+            // The object has no CO-RE relocations, and parsing BTF once more would cost 20 ms.
+            .btf(None)
+            .override_global(global::OFFSETS, offsets.as_bytes(), true)
+            .override_global(global::FILTER, settings.filter.as_bytes(), true)
+            .override_global(global::CONFIG, config.as_bytes(), true)
+            .override_global(aya_log::LEVEL, &log_level, false)
+            .map_max_entries(map::EVENTS, settings.ring_bytes)
+            .map_max_entries(map::CONNECTIONS, settings.max_connections)
+            .map_max_entries(map::USERS, settings.max_connections)
+            .map_max_entries(map::PENDING, pending_entries(settings.max_connections));
+        let mut ebpf = loader
+            .load(bytes)
+            .map_err(|error| LoadError::Maps(programs::chain(&error)))?;
+        fill_filter(&mut ebpf, settings)
+            .map_err(|error| LoadError::Maps(programs::chain(&error)))?;
+
+        let kernel_btf = Btf::parse(&raw_btf, aya::Endianness::default())
+            .map_err(|error| unreadable(programs::chain(&error)))?;
+        let (mut attached, mut missing) = (Vec::new(), Vec::new());
+        for spec in wanted(settings.accept_hooks) {
+            match (programs::attach(&mut ebpf, &kernel_btf, spec), spec.need) {
+                (Ok(()), _) => attached.push(spec.name),
+                (Err(failure), Need::Required) => return Err(LoadError::Program(failure)),
+                (Err(failure), _) => missing.push(failure),
+            }
+        }
+        Ok(Self {
+            ebpf,
+            missing,
+            attached,
+        })
+    }
+
+    /// Whether a program is attached.
+    pub fn has(&self, program: &str) -> bool {
+        self.attached.contains(&program)
+    }
+
+    /// Takes the ring buffer; an error the second time.
+    pub fn take_ring(&mut self) -> Result<RingBuf<MapData>, LoadError> {
+        let ring = self
+            .ebpf
+            .take_map(map::EVENTS)
+            .ok_or(LoadError::MapTaken(map::EVENTS))?;
+        RingBuf::try_from(ring).map_err(|error| LoadError::Maps(programs::chain(&error)))
+    }
+
+    /// Takes the maps that are read while and after the programs run.
+    pub fn take_maps(&mut self) -> Result<Maps, LoadError> {
+        Maps::take(&mut self.ebpf).map_err(|error| LoadError::Maps(programs::chain(&error)))
+    }
+
+    /// Takes the kernel side's log, which is silent without [`Settings::debug`].
+    pub fn take_log(&mut self) -> Result<EbpfLogger<Log>, LoadError> {
+        EbpfLogger::init_with_logger(&mut self.ebpf, Log)
+            .map_err(|error| LoadError::Maps(programs::chain(&error)))
+    }
+
+    /// Runs that the kernel skipped because a program was running on the same CPU already.
+    pub fn missed_runs(&self) -> u64 {
+        self.ebpf
+            .programs()
+            .filter_map(|(_, program)| program.fd().ok())
+            .filter_map(|fd| recursion_misses(fd).ok().flatten())
+            .sum()
+    }
+}
+
+fn wanted(accept_hooks: bool) -> impl Iterator<Item = &'static Spec> {
+    static TABLE: [Spec; PROGRAMS.len()] = PROGRAMS;
+    TABLE
+        .iter()
+        .filter(move |spec| accept_hooks || !matches!(spec.need, Need::AcceptHooks(_)))
+}
+
+/// A quarter of the ring, so that a burst wakes the reader while there is room; a large ring
+/// wakes it at 64 KiB, when reading is worth a wake-up.
+fn wake_bytes(settings: &Settings<'_>) -> u32 {
+    (settings.ring_bytes / 4).min(64 << 10)
+}
+
+/// Released connections wait here only while the reader is late; a quarter of the table is ample,
+/// and what does not fit is kept as sums.
+fn pending_entries(max_connections: u32) -> u32 {
+    (max_connections / 4).max(64)
+}
+
+fn fill_filter(ebpf: &mut Ebpf, settings: &Settings<'_>) -> Result<(), MapError> {
+    for (name, words) in [
+        (map::LOCAL_PORTS, settings.local_ports),
+        (map::REMOTE_PORTS, settings.remote_ports),
+    ] {
+        let Some(words) = words else { continue };
+        let Some(found) = ebpf.map_mut(name) else {
+            continue;
+        };
+        let mut array: Array<_, u64> = Array::try_from(found)?;
+        for (index, word) in (0..).zip(words).filter(|(_, word)| **word != 0) {
+            array.set(index, word, 0)?;
+        }
+    }
+    if let Some(found) = ebpf.map_mut(map::IDS) {
+        let mut ids: HashMap<_, [u32; 2], u8> = HashMap::try_from(found)?;
+        for id in &settings.ids {
+            ids.insert([id.set, id.value], 1, 0)?;
+        }
+    }
+    Ok(())
+}
+
+/// The kernel shows this counter in a program's `fdinfo` only (5.12+).
+fn recursion_misses(fd: &aya::programs::ProgramFd) -> io::Result<Option<u64>> {
+    use std::os::fd::{AsFd, AsRawFd};
+    let path = format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd());
+    let text = std::fs::read_to_string(path)?;
+    Ok(text
+        .lines()
+        .find_map(|line| line.strip_prefix("recursion_misses:"))
+        .and_then(|count| count.trim().parse().ok()))
+}

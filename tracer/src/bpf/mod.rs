@@ -1,0 +1,14 @@
+//! The kernel's side of the boundary: the embedded object, where its fields are, its programs and
+//! its maps. Nothing else in this crate talks to the kernel about eBPF.
+
+mod batch;
+pub mod btf;
+pub mod loader;
+mod log;
+pub mod object;
+pub mod offsets;
+pub mod programs;
+pub mod ring;
+pub mod snapshot;
+mod table;
+mod tracefs;

@@ -1,0 +1,367 @@
+//! The command line. Nothing else knows clap; what leaves here is [`Options`].
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::path::PathBuf;
+
+use clap::Parser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::error::ErrorKind;
+
+use crate::exit;
+use crate::options::netns::parse_netns;
+use crate::options::ready_fd::take_ready_fd;
+use crate::options::values::{
+    MAX_MAX_CONNECTIONS, ValueError, parse_count, parse_duration, parse_pids, parse_ring_bytes,
+    parse_uids,
+};
+use crate::options::{AcceptHooks, Events, FilterOptions, Options, OutputFormat};
+use crate::ports::PortSet;
+use crate::record::{Direction, Family};
+
+const FAMILIES: &[(&str, Family)] = &[("ipv4", Family::Ipv4), ("ipv6", Family::Ipv6)];
+const DIRECTIONS: &[(&str, Direction)] = &[
+    ("inbound", Direction::Inbound),
+    ("outbound", Direction::Outbound),
+];
+const FORMATS: &[(&str, OutputFormat)] =
+    &[("live", OutputFormat::Live), ("json", OutputFormat::Json)];
+const ACCEPT_HOOKS: &[(&str, AcceptHooks)] = &[
+    ("auto", AcceptHooks::Auto),
+    ("on", AcceptHooks::On),
+    ("off", AcceptHooks::Off),
+];
+const EVENTS: &[(&str, Events)] = &[
+    ("lifecycle", Events::Lifecycle),
+    ("traffic", Events::Traffic),
+    ("io", Events::Io),
+];
+
+const EXAMPLES: &str = "\
+Examples:
+  conntracer                                  everything, until Ctrl-C
+  conntracer --port 80,443                    who connects to the web server, and who serves them
+  conntracer --remote-port 5432 --uid 33      what the web server asks the database
+  conntracer --direction outbound --no-loopback --duration 1m
+                                              who this host talks to, for a minute
+  conntracer --format json --output c.jsonl --summary c.json
+                                              records and tables for other programs
+
+Exit codes: 0 clean, 1 failure, 2 wrong usage.";
+
+/// Shows who connects to this host, to which port, served by which process, with how many bytes.
+///
+/// Traces TCP connections with eBPF from the moment it starts until Ctrl-C, then prints tables by
+/// port, process and peer. Options that select connections must all fit. Needs root, or the
+/// capabilities `CAP_BPF` and `CAP_PERFMON`.
+#[derive(Parser)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
+#[command(name = "conntracer", bin_name = "conntracer", version, after_help = EXAMPLES, max_term_width = 100)]
+struct Args {
+    #[arg(long = "port", value_name = "PORTS", help_heading = SELECT, allow_hyphen_values = true,
+        help = "Trace connections with these local ports: numbers and ranges, as in 80,8000-8100; \
+                may be repeated. Default: all.")]
+    ports: Vec<String>,
+
+    #[arg(long, value_name = "PORTS", help_heading = SELECT, allow_hyphen_values = true,
+        help = "Trace connections with these ports on the peer's side, written likewise. \
+                Default: all.")]
+    remote_port: Vec<String>,
+
+    #[arg(short, long, value_name = "PIDS", help_heading = SELECT, allow_hyphen_values = true,
+        help = "Trace connections that these processes opened or accepted: process ids, as in \
+                812,813; may be repeated. Default: all.")]
+    pid: Vec<String>,
+
+    #[arg(long, value_name = "UIDS", help_heading = SELECT, allow_hyphen_values = true,
+        help = "Trace connections of processes of these users: numeric ids, as in 33,1000; may \
+                be repeated. Default: all.")]
+    uid: Vec<String>,
+
+    #[arg(long, value_name = "FAMILY", help_heading = SELECT, value_parser = choice(FAMILIES),
+        help = "Trace one IP version; IPv4 on an IPv6 socket counts as IPv4. Default: both.")]
+    family: Option<Family>,
+
+    #[arg(short = '4', help_heading = SELECT, conflicts_with_all = ["ipv6", "family"],
+        help = "Short for --family ipv4.")]
+    ipv4: bool,
+
+    #[arg(short = '6', help_heading = SELECT, conflicts_with = "family",
+        help = "Short for --family ipv6.")]
+    ipv6: bool,
+
+    #[arg(long, value_name = "DIRECTION", help_heading = SELECT, value_parser = choice(DIRECTIONS),
+        help = "Trace connections that this host accepted (inbound) or opened (outbound). \
+                Default: both.")]
+    direction: Option<Direction>,
+
+    #[arg(long, value_name = "NETNS", help_heading = SELECT, allow_hyphen_values = true,
+        help = "Trace this network namespace: its inode number, `self`, or a path such as \
+                /proc/PID/ns/net or /run/netns/NAME; may be repeated. Default: all.")]
+    netns: Vec<String>,
+
+    #[arg(long, help_heading = SELECT,
+        help = "Leave out connections over the loopback device, also those between this host's \
+                own addresses. Default: they are traced.")]
+    no_loopback: bool,
+
+    #[arg(long, value_name = "TIME", help_heading = OUTPUT, allow_hyphen_values = true,
+        help = "Stop after this time: seconds, or with units as in 90s, 5m or 1h30m. \
+                Default: run until Ctrl-C.")]
+    duration: Option<String>,
+
+    #[arg(long, value_name = "FORMAT", help_heading = OUTPUT, value_parser = choice(FORMATS),
+        default_value = "live",
+        help = "Write records as lines for people (live) or as one JSON object a line (json).")]
+    format: OutputFormat,
+
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT,
+        help = "Append the records to this file, readable by its owner only. Default: stdout.")]
+    output: Option<PathBuf>,
+
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT,
+        help = "Write the tables to this file, as JSON if it ends in .json. Default: stdout, or \
+                stderr with --format json.")]
+    summary: Option<PathBuf>,
+
+    #[arg(long, value_name = "EVENTS", help_heading = OUTPUT, value_parser = choice(EVENTS),
+        default_value = "traffic",
+        help = "Report the start and end of connections only (lifecycle), also the traffic of \
+                each once a second (traffic), or also every single send and receive (io).")]
+    events: Events,
+
+    #[arg(long, value_name = "ROWS", help_heading = OUTPUT, allow_hyphen_values = true,
+        default_value = "20", help = "Print at most this many rows in each table.")]
+    top: String,
+
+    #[arg(short, long, help_heading = OUTPUT,
+        help = "Write no records, only the tables at the end. Default: both.")]
+    quiet: bool,
+
+    #[arg(long, help_heading = MACHINE,
+        help = "Fail with exit code 1 if anything was lost or a feature is missing. Default: say \
+                so and go on.")]
+    strict: bool,
+
+    #[arg(long, value_name = "WHEN", help_heading = MACHINE, value_parser = choice(ACCEPT_HOOKS),
+        default_value = "auto",
+        help = "Name the accepting process at the accept call itself, for 70 to 93 ns on every \
+                system call of every task. Without it, the process is known at its first send or \
+                receive.")]
+    accept_hooks: AcceptHooks,
+
+    #[arg(long, value_name = "BYTES", help_heading = MACHINE, allow_hyphen_values = true,
+        default_value = "4MiB",
+        help = "Size of the ring buffer between kernel and program, in bytes or as in 512KiB; a \
+                power-of-two number of pages. When it is full, records come late and totals stay \
+                exact.")]
+    ring_size: String,
+
+    #[arg(long, value_name = "N", help_heading = MACHINE, allow_hyphen_values = true,
+        default_value = "262144",
+        help = "Trace at most this many connections at a time, each of about 350 bytes of kernel \
+                memory; what does not fit is counted as lost.")]
+    max_connections: String,
+
+    #[arg(long, value_name = "FD", help_heading = MACHINE, allow_hyphen_values = true,
+        help = "Write a line to this inherited file descriptor once tracing has begun, and close \
+                it. Default: only the `ready:` line on stderr.")]
+    ready_fd: Option<String>,
+
+    #[arg(long, help_heading = MACHINE,
+        help = "Show the log lines of the kernel side on stderr. Default: off.")]
+    debug: bool,
+}
+
+const SELECT: &str = "Which connections";
+const OUTPUT: &str = "Output";
+const MACHINE: &str = "Machine";
+
+/// What is wrong with the command line, or the help or version text that was asked for.
+#[derive(Debug)]
+pub struct UsageError(clap::Error);
+
+impl UsageError {
+    fn invalid(option: &str, value: &str, problem: &dyn Display) -> Self {
+        let value = if value.is_empty() {
+            "''".to_owned()
+        } else {
+            value.escape_debug().to_string()
+        };
+        Self::message(&format!("{option} {value}: {problem}"))
+    }
+
+    fn message(text: &str) -> Self {
+        Self(clap::Error::raw(
+            ErrorKind::ValueValidation,
+            format!("{text}\n"),
+        ))
+    }
+
+    /// [`exit::USAGE`], or [`exit::CLEAN`] for help and version.
+    pub fn exit_code(&self) -> u8 {
+        if self.0.use_stderr() {
+            exit::USAGE
+        } else {
+            exit::CLEAN
+        }
+    }
+
+    /// Prints it, help and version to stdout, and ends the process.
+    pub fn exit(&self) -> ! {
+        // A closed stream leaves nobody to tell.
+        let _ = self.0.print();
+        std::process::exit(self.exit_code().into())
+    }
+}
+
+impl Display for UsageError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+/// The options of this process; prints what is wrong with them and exits with code 2. To be
+/// called before anything else opens files: `--ready-fd` takes over a descriptor.
+pub fn parse() -> Options {
+    try_parse_from(std::env::args_os()).unwrap_or_else(|error| error.exit())
+}
+
+/// The options in `args`, whose first item is the program's name.
+pub fn try_parse_from<I>(args: I) -> Result<Options, UsageError>
+where
+    I: IntoIterator,
+    I::Item: Into<OsString> + Clone,
+{
+    Args::try_parse_from(args).map_err(UsageError)?.check()
+}
+
+impl Args {
+    fn check(self) -> Result<Options, UsageError> {
+        let filter = self.filter()?;
+        let output = file("--output", self.output)?;
+        let summary = file("--summary", self.summary)?;
+        if let Some(output) = &output
+            && Some(output) == summary.as_ref()
+        {
+            let problem = "--output writes there too; give each its own file";
+            return Err(UsageError::invalid(
+                "--summary",
+                &output.to_string_lossy(),
+                &problem,
+            ));
+        }
+        let page = u32::try_from(rustix::param::page_size()).unwrap_or(4096);
+        let count = |text: &str, max: u64| parse_count(text, 1, max);
+        let most = u64::from(MAX_MAX_CONNECTIONS);
+        let connections = one("--max-connections", &self.max_connections, |n| {
+            count(n, most)
+        })?;
+        let top = one("--top", &self.top, |n| count(n, 1_000_000))?;
+        Ok(Options {
+            filter,
+            duration: optional("--duration", self.duration.as_ref(), parse_duration)?,
+            format: self.format,
+            output,
+            summary,
+            quiet: self.quiet,
+            strict: self.strict,
+            ring_bytes: one("--ring-size", &self.ring_size, |size| {
+                parse_ring_bytes(size, page)
+            })?,
+            max_connections: u32::try_from(connections).unwrap_or(MAX_MAX_CONNECTIONS),
+            accept_hooks: self.accept_hooks,
+            events: self.events,
+            top: usize::try_from(top).unwrap_or(usize::MAX),
+            debug: self.debug,
+            // Last: a descriptor is taken over only if all else is right.
+            ready_fd: optional("--ready-fd", self.ready_fd.as_ref(), take_ready_fd)?,
+        })
+    }
+
+    fn filter(&self) -> Result<FilterOptions, UsageError> {
+        let family = match (self.ipv4, self.ipv6) {
+            (true, _) => Some(Family::Ipv4),
+            (_, true) => Some(Family::Ipv6),
+            _ => self.family,
+        };
+        let mut filter = FilterOptions {
+            local_ports: port_set("--port", &self.ports)?,
+            remote_ports: port_set("--remote-port", &self.remote_port)?,
+            pids: each("--pid", &self.pid, parse_pids)?.concat(),
+            uids: each("--uid", &self.uid, parse_uids)?.concat(),
+            family,
+            direction: self.direction,
+            netns: each("--netns", &self.netns, parse_netns)?,
+            loopback: !self.no_loopback,
+        };
+        filter
+            .normalize_ids()
+            .map_err(|error| UsageError::message(&error.to_string()))?;
+        Ok(filter)
+    }
+}
+
+fn port_set(option: &str, lists: &[String]) -> Result<Option<PortSet>, UsageError> {
+    let mut set = PortSet::default();
+    each(option, lists, |list| set.insert_list(list))?;
+    Ok((!set.is_empty()).then_some(set))
+}
+
+fn file(option: &str, path: Option<PathBuf>) -> Result<Option<PathBuf>, UsageError> {
+    match path {
+        Some(path) if path.as_os_str() == "-" => Err(UsageError::invalid(
+            option,
+            &path.to_string_lossy(),
+            &ValueError::NotAFile,
+        )),
+        path => Ok(path),
+    }
+}
+
+fn one<T, E: Display>(
+    option: &str,
+    value: &str,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<T, UsageError> {
+    parse(value).map_err(|problem| UsageError::invalid(option, value, &problem))
+}
+
+fn optional<T, E: Display>(
+    option: &str,
+    value: Option<&String>,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<Option<T>, UsageError> {
+    value.map(|value| one(option, value, parse)).transpose()
+}
+
+fn each<T, E: Display>(
+    option: &str,
+    values: &[String],
+    mut parse: impl FnMut(&str) -> Result<T, E>,
+) -> Result<Vec<T>, UsageError> {
+    values
+        .iter()
+        .map(|value| one(option, value, &mut parse))
+        .collect()
+}
+
+/// A parser for named values whose names are listed in the help.
+fn choice<T: Copy + Send + Sync + 'static>(
+    choices: &'static [(&'static str, T)],
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(choices.iter().map(|(name, _)| *name)).try_map(move |given| {
+        let found = choices.iter().find(|(name, _)| *name == given);
+        found
+            .map(|(_, value)| *value)
+            .ok_or("not one of the possible values")
+    })
+}

@@ -1,0 +1,23 @@
+//! This host and this boot.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+/// The host's name, escaped like anything that others chose.
+pub fn name() -> String {
+    let uname = rustix::system::uname();
+    crate::names::escape(uname.nodename().to_bytes()).to_string()
+}
+
+/// Changes with every boot; empty where /proc does not show it, which only makes ids of two boots
+/// less different.
+pub fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
+}
+
+/// 16 random bytes.
+pub fn secret() -> io::Result<[u8; 16]> {
+    let mut secret = [0; 16];
+    File::open("/dev/urandom")?.read_exact(&mut secret)?;
+    Ok(secret)
+}

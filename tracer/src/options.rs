@@ -1,0 +1,98 @@
+//! What the user asked for, checked: nothing after this needs to doubt it.
+
+pub mod filter;
+pub mod netns;
+pub mod ready_fd;
+pub mod values;
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use filter::FilterOptions;
+
+/// A run's options.
+#[derive(Debug)]
+pub struct Options {
+    /// Which connections.
+    pub filter: FilterOptions,
+    /// When to stop by itself; longer than zero.
+    pub duration: Option<Duration>,
+    /// Shape of the records.
+    pub format: OutputFormat,
+    /// Where the records go; `None` is stdout.
+    pub output: Option<PathBuf>,
+    /// Where the tables go; `None` is stdout or stderr, by `format`.
+    pub summary: Option<PathBuf>,
+    /// No records, only the tables.
+    pub quiet: bool,
+    /// Loss or a missing feature makes the run fail.
+    pub strict: bool,
+    /// Size of the ring buffer: a power-of-two number of pages.
+    pub ring_bytes: u32,
+    /// Entries of the connection table, from 1 to [`values::MAX_MAX_CONNECTIONS`].
+    pub max_connections: u32,
+    /// Gets a line once the hooks are attached.
+    pub ready_fd: Option<OwnedFd>,
+    /// Whether accepts are seen at the end of the system call.
+    pub accept_hooks: AcceptHooks,
+    /// How much is told of a connection between its ends.
+    pub events: Events,
+    /// Rows a table; at least 1.
+    pub top: usize,
+    /// Show the log lines of the kernel side.
+    pub debug: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            filter: FilterOptions::default(),
+            duration: None,
+            format: OutputFormat::Live,
+            output: None,
+            summary: None,
+            quiet: false,
+            strict: false,
+            ring_bytes: values::DEFAULT_RING_BYTES,
+            max_connections: values::DEFAULT_MAX_CONNECTIONS,
+            ready_fd: None,
+            accept_hooks: AcceptHooks::Auto,
+            events: Events::Traffic,
+            top: values::DEFAULT_TOP,
+            debug: false,
+        }
+    }
+}
+
+/// Shape of the records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputFormat {
+    /// Aligned lines for people.
+    Live,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Whether the programs on the exits of the accept system calls are used. They name the process
+/// that accepted at once, and cost every system call of every task 70 to 93 ns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcceptHooks {
+    /// Use them if this machine allows it.
+    Auto,
+    /// Fail if they cannot be used.
+    On,
+    /// Do without.
+    Off,
+}
+
+/// How much is told of a connection between its ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Events {
+    /// Nothing.
+    Lifecycle,
+    /// Once a second, the traffic of each connection that had any.
+    Traffic,
+    /// Every call that moved bytes, too.
+    Io,
+}

@@ -1,0 +1,6 @@
+//! The summary, for people ([`text`]) and for programs ([`json`]).
+
+pub mod json;
+mod loss;
+mod table;
+pub mod text;

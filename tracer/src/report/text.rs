@@ -1,0 +1,273 @@
+//! The summary as text: a table by port, by process and by peer, each adding up to the grand total,
+//! then what is missing.
+
+use std::collections::HashSet;
+
+use bytesize::ByteSize;
+
+pub(super) use super::table::grouped;
+use super::table::{Cell, Column, Keep, Table};
+use crate::record::Direction;
+use crate::summary::{Counts, Summary};
+
+/// From this width on there may be columns of rates.
+const RATES_FROM: usize = 100;
+
+/// How the text shall look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Style {
+    /// Columns of a line.
+    pub width: usize,
+    /// Heads and totals bold, losses yellow.
+    pub colour: bool,
+    /// Rows a table shows; the rest is one row.
+    pub top: usize,
+}
+
+/// Appends `summary` to `out`.
+pub fn write(summary: &Summary, style: &Style, out: &mut String) {
+    let tables =
+        if summary.ports.is_empty() && summary.processes.is_empty() && summary.peers.is_empty() {
+            out.push_str("no connections seen\n\n");
+            Vec::new()
+        } else {
+            fitting(summary, style)
+        };
+    let roomy = tables.iter().all(|table| table.fits(style.width));
+    for table in tables {
+        let lines = table.lines(style.width, roomy);
+        let last = lines.len() - 1;
+        for (index, line) in lines.iter().enumerate() {
+            paint(
+                line,
+                "\x1b[1m",
+                style.colour && (index == 0 || index == last),
+                out,
+            );
+        }
+        out.push('\n');
+    }
+    write_notes(summary, style, out);
+}
+
+/// All three tables, with rates if they fit all three.
+fn fitting(summary: &Summary, style: &Style) -> Vec<Table> {
+    if style.width >= RATES_FROM {
+        let rated = Builder::new(summary, style.top, true).tables();
+        if rated.iter().all(|table| table.fits(style.width)) {
+            return rated;
+        }
+    }
+    Builder::new(summary, style.top, false).tables()
+}
+
+struct Builder<'a> {
+    summary: &'a Summary,
+    top: usize,
+    rates: bool,
+    /// More than one network namespace was seen.
+    netns: bool,
+}
+
+impl<'a> Builder<'a> {
+    fn new(summary: &'a Summary, top: usize, rates: bool) -> Self {
+        let ports = summary.ports.iter().map(|row| row.netns);
+        let seen: HashSet<u32> = ports
+            .chain(summary.peers.iter().map(|row| row.netns))
+            .collect();
+        Self {
+            summary,
+            top,
+            rates,
+            netns: seen.len() > 1,
+        }
+    }
+
+    fn tables(&self) -> Vec<Table> {
+        let ports = self.summary.ports.iter().map(|row| {
+            let port = match row.direction {
+                Direction::Inbound => row.port.to_string(),
+                Direction::Outbound => format!("-> {}", row.port),
+            };
+            (
+                self.with_netns(vec![Cell::Text(port)], row.netns),
+                row.counts,
+            )
+        });
+        let processes = self.summary.processes.iter().map(|row| {
+            let pid = row
+                .pid
+                .map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+            let name = row.name.as_deref().unwrap_or("(unknown)").to_owned();
+            (vec![Cell::Text(pid), Cell::Text(name)], row.counts)
+        });
+        let peers = self.summary.peers.iter().map(|row| {
+            let ip = row
+                .ip
+                .map_or_else(|| "(not kept)".to_owned(), |ip| ip.to_string());
+            (self.with_netns(vec![Cell::Text(ip)], row.netns), row.counts)
+        });
+        let netns = self.netns.then_some(Column::right("NETNS"));
+        let port = [Column::right("PORT")].into_iter().chain(netns).collect();
+        let process = vec![Column::right("PID"), Column::left("NAME")];
+        let peer = [Column::left("PEER")].into_iter().chain(netns).collect();
+        vec![
+            self.table(port, None, ports),
+            self.table(process, Some((1, Keep::Start)), processes),
+            self.table(peer, Some((0, Keep::BothEnds)), peers),
+        ]
+    }
+
+    fn with_netns(&self, mut cells: Vec<Cell>, netns: u32) -> Vec<Cell> {
+        if self.netns {
+            cells.push(Cell::Text(netns.to_string()));
+        }
+        cells
+    }
+
+    /// `labels` are the columns before the counts.
+    fn table(
+        &self,
+        labels: Vec<Column>,
+        elastic: Option<(usize, Keep)>,
+        mut rows: impl ExactSizeIterator<Item = (Vec<Cell>, Counts)>,
+    ) -> Table {
+        let label = |text: String| {
+            let mut cells = vec![Cell::Text(String::new()); labels.len()];
+            cells[0] = Cell::Text(text);
+            cells
+        };
+        let row = |(mut cells, counts): (Vec<Cell>, Counts)| {
+            cells.extend(self.cells(&counts));
+            cells
+        };
+        let mut shown: Vec<_> = rows.by_ref().take(self.top).map(row).collect();
+        let more = rows.len();
+        if more > 0 {
+            let mut folded = Counts::default();
+            rows.for_each(|(_, counts)| folded += counts);
+            shown.push(row((
+                label(format!("({} more)", grouped(more as u64))),
+                folded,
+            )));
+        }
+        shown.push(row((label("total".to_owned()), self.summary.total)));
+        let mut columns = labels;
+        columns.extend(
+            [
+                "ACCEPTS", "CONNECTS", "FAILED", "OPEN", "TX BYTES", "RX BYTES",
+            ]
+            .map(Column::right),
+        );
+        if self.rates {
+            columns.extend(["TX/S", "RX/S"].map(Column::right));
+        }
+        Table {
+            columns,
+            rows: shown,
+            elastic,
+        }
+    }
+
+    fn cells(&self, counts: &Counts) -> impl Iterator<Item = Cell> {
+        let Counts {
+            accepts,
+            connects,
+            failures,
+            open,
+            tx,
+            rx,
+            ..
+        } = *counts;
+        let numbers = [accepts, connects, failures, open, tx, rx].map(Cell::Number);
+        let duration = self.summary.duration_ns;
+        let rates = self
+            .rates
+            .then(|| [tx, rx].map(|bytes| Cell::Text(rate(bytes, duration))));
+        numbers.into_iter().chain(rates.into_iter().flatten())
+    }
+}
+
+/// Bytes a second, rounded for people; `-` for a run without duration.
+fn rate(bytes: u64, duration_ns: u64) -> String {
+    let per_second = (u128::from(bytes) * 1_000_000_000).checked_div(u128::from(duration_ns));
+    per_second.map_or_else(
+        || "-".to_owned(),
+        |rate| {
+            format!(
+                "{}/s",
+                ByteSize::b(u64::try_from(rate).unwrap_or(u64::MAX))
+                    .display()
+                    .si()
+            )
+        },
+    )
+}
+
+/// `1 time`, `1,234 times`.
+pub(super) fn counted(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", grouped(number))
+}
+
+fn write_notes(summary: &Summary, style: &Style, out: &mut String) {
+    let unaccepted = summary.total.unaccepted;
+    if unaccepted > 0 {
+        let connections = counted(unaccepted, "inbound connection");
+        note(
+            &format!("unaccepted: {connections} that no process took"),
+            "",
+            style,
+            out,
+        );
+    }
+    let (tx, rx) = (summary.unattributed_tx, summary.unattributed_rx);
+    if tx > 0 || rx > 0 {
+        let (tx, rx) = (counted(tx, "byte"), grouped(rx));
+        let text =
+            format!("unattributed: {tx} sent and {rx} received by processes that are not known");
+        note(&text, "", style, out);
+    }
+    let losses = super::loss::sentences(&summary.loss);
+    for loss in &losses {
+        note(&format!("loss: {loss}"), "\x1b[33m", style, out);
+    }
+    if losses.is_empty() {
+        note("loss: none", "", style, out);
+    }
+    if summary.loss.late_news > 0 {
+        let late = counted(summary.loss.late_news, "event");
+        let text = format!(
+            "late: {late} found the event ring full and came later, nothing is missing; a larger \
+             --ring-size avoids it"
+        );
+        note(&text, "", style, out);
+    }
+    note(&format!("backend: {}", summary.backend), "", style, out);
+    let milliseconds = i64::try_from(summary.duration_ns / 1_000_000).unwrap_or(i64::MAX);
+    let duration = jiff::SignedDuration::from_millis(milliseconds);
+    note(&format!("duration: {duration:#}"), "", style, out);
+}
+
+/// One paragraph, folded between words.
+fn note(text: &str, colour: &str, style: &Style, out: &mut String) {
+    let options = textwrap::Options::new(style.width)
+        .subsequent_indent("  ")
+        .break_words(false);
+    for line in textwrap::wrap(text, options) {
+        paint(&line, colour, style.colour && !colour.is_empty(), out);
+    }
+}
+
+fn paint(line: &str, colour: &str, on: bool, out: &mut String) {
+    if on {
+        out.extend([colour, line, "\x1b[0m\n"]);
+    } else {
+        out.extend([line, "\n"]);
+    }
+}
+
+#[cfg(test)]
+pub(super) mod samples;
+#[cfg(test)]
+mod tests;

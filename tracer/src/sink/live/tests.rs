@@ -1,0 +1,216 @@
+use super::*;
+use crate::record::{Bytes, ClosedBy, Direction, Endpoint, User};
+use crate::sink::samples::{between, closed, endpoint, inbound, outbound};
+
+const OPTIONS: LiveOptions = LiveOptions {
+    colour: false,
+    traffic: false,
+    zone: TimeZone::UTC,
+};
+
+fn lines(options: LiveOptions, records: &[Record]) -> Vec<String> {
+    let mut live = Live::new(options);
+    let mut out = BytesMut::new();
+    live.header(&mut out);
+    for record in records {
+        live.record(record, &mut out);
+    }
+    let text = String::from_utf8(out.to_vec()).unwrap();
+    assert!(text.ends_with('\n'));
+    text.lines().map(str::to_owned).collect()
+}
+
+fn failed() -> Record {
+    Record {
+        latency_ns: Some(61_400),
+        reason: Some("refused"),
+        closed_by: Some(ClosedBy::Remote),
+        ..outbound(EventKind::Failed)
+    }
+}
+
+#[test]
+fn a_connection_reads_from_left_to_right() {
+    let connect = Record {
+        latency_ns: Some(12_345_678),
+        ..outbound(EventKind::Established)
+    };
+    let reset = Record {
+        reason: Some("reset"),
+        closed_by: Some(ClosedBy::Remote),
+        duration_ns: Some(61_234_000_000),
+        ..closed(1_234_567, 0)
+    };
+    let records = [
+        inbound(EventKind::Accept),
+        connect,
+        failed(),
+        closed(300_000, 12),
+        reset,
+    ];
+    assert_eq!(
+        lines(OPTIONS, &records),
+        [
+            "TIME         EVENT     PID NAME  LOCAL           REMOTE            TX   RX    MS",
+            "12:00:00.123 accept   1234 nginx 10.0.0.5:80  <- 10.0.0.9:20122",
+            "12:00:00.123 connect  1234 nginx 10.0.0.5:20122 -> 10.0.0.9:443              12.34",
+            "12:00:00.123 failed   1234 nginx 10.0.0.5:20122 -> 10.0.0.9:443              0.061 \
+             refused by remote",
+            "12:00:00.123 close    1234 nginx 10.0.0.5:80    <- 10.0.0.9:20122  300000   12 3.214",
+            "12:00:00.123 close    1234 nginx 10.0.0.5:80    <- 10.0.0.9:20122  1234567    0 \
+             61234 reset by remote",
+        ]
+    );
+}
+
+#[test]
+fn a_small_loopback_exchange_fits_eighty_columns() {
+    let (local, remote) = (endpoint("127.0.0.1", 80), endpoint("127.0.0.1", 20_122));
+    let close = between(EventKind::Close, Direction::Inbound, local, remote);
+    let close = Record {
+        bytes: closed(1024, 78).bytes,
+        duration_ns: Some(999_999),
+        ..close
+    };
+    for line in lines(
+        OPTIONS,
+        &[
+            Record {
+                event: EventKind::Accept,
+                ..close.clone()
+            },
+            close,
+        ],
+    ) {
+        assert!(line.len() <= 80, "{} columns: {line}", line.len());
+    }
+}
+
+#[test]
+fn ipv6_addresses_are_bracketed_and_widen_only_their_own_line() {
+    let local = endpoint("2001:db8:aaaa:bbbb:cccc:dddd:eeee:1", 443);
+    let remote = Endpoint {
+        port: None,
+        ..endpoint("::1", 0)
+    };
+    let wide = between(EventKind::Accept, Direction::Inbound, local, remote);
+    let lines = lines(OPTIONS, &[wide, inbound(EventKind::Accept)]);
+    assert_eq!(
+        lines[1],
+        "12:00:00.123 accept   1234 nginx [2001:db8:aaaa:bbbb:cccc:dddd:eeee:1]:443 <- [::1]:*"
+    );
+    assert_eq!(
+        lines[2],
+        "12:00:00.123 accept   1234 nginx 10.0.0.5:80           <- 10.0.0.9:20122"
+    );
+}
+
+#[test]
+fn an_unknown_owner_is_a_dash_and_wide_letters_keep_the_columns() {
+    let unknown = Record {
+        process: None,
+        ..inbound(EventKind::Accept)
+    };
+    let mut wide = inbound(EventKind::Accept);
+    wide.process.as_mut().unwrap().name = "日本".into();
+    let lines = lines(OPTIONS, &[unknown, wide]);
+    assert_eq!(
+        lines[1],
+        "12:00:00.123 accept      - -     10.0.0.5:80  <- 10.0.0.9:20122"
+    );
+    assert_eq!(
+        lines[2],
+        "12:00:00.123 accept   1234 日本  10.0.0.5:80  <- 10.0.0.9:20122"
+    );
+}
+
+#[test]
+fn traffic_and_calls_are_shown_only_if_asked_and_calls_with_their_caller() {
+    let bytes = Some(Bytes {
+        tx: 5,
+        rx: 0,
+        ..Bytes::default()
+    });
+    let worker = User {
+        pid: 9,
+        name: "worker".into(),
+        uid: 0,
+        start_ns: 0,
+        tx: 5,
+        rx: 0,
+    };
+    let io = Record {
+        bytes,
+        users: vec![worker],
+        ..inbound(EventKind::Io)
+    };
+    let traffic = Record {
+        bytes,
+        ..inbound(EventKind::Traffic)
+    };
+    let records = [
+        inbound(EventKind::Open),
+        io,
+        traffic,
+        inbound(EventKind::Ended),
+    ];
+    assert_eq!(lines(OPTIONS, &records).len(), 1);
+    let asked = lines(
+        LiveOptions {
+            traffic: true,
+            ..OPTIONS
+        },
+        &records,
+    );
+    assert_eq!(
+        asked[1..],
+        [
+            "12:00:00.123 io          9 worker 10.0.0.5:80  <- 10.0.0.9:20122     5    0",
+            "12:00:00.123 traffic  1234 nginx  10.0.0.5:80  <- 10.0.0.9:20122     5    0",
+        ]
+    );
+}
+
+#[test]
+fn colour_marks_failures_and_closes_and_only_on_request() {
+    let records = [inbound(EventKind::Accept), failed(), closed(1, 2)];
+    let coloured = lines(
+        LiveOptions {
+            colour: true,
+            ..OPTIONS
+        },
+        &records,
+    );
+    let plain = lines(OPTIONS, &records);
+    assert!(plain.iter().all(|line| !line.contains('\x1b')));
+    assert_eq!(coloured[1], plain[1]);
+    assert_eq!(coloured[2], format!("\x1b[31m{}\x1b[0m", plain[2]));
+    assert_eq!(coloured[3], format!("\x1b[2m{}\x1b[0m", plain[3]));
+}
+
+#[test]
+fn times_are_local_to_the_given_zone() {
+    let zone = TimeZone::fixed(jiff::tz::offset(-5));
+    let lines = lines(
+        LiveOptions { zone, ..OPTIONS },
+        &[inbound(EventKind::Accept)],
+    );
+    assert!(lines[1].starts_with("07:00:00.123 "), "{}", lines[1]);
+}
+
+#[test]
+fn durations_keep_at_least_three_digits() {
+    for (ns, text) in [
+        (0, "0.000"),
+        (999, "0.000"),
+        (9_999_999, "9.999"),
+        (10_000_000, "10.00"),
+        (999_960_000, "999.9"),
+        (1_000_000_000, "1000"),
+        (u64::MAX, "18446744073709"),
+    ] {
+        let mut cell = String::new();
+        write_milliseconds(ns, &mut cell).unwrap();
+        assert_eq!(cell, text);
+    }
+}

@@ -1,0 +1,141 @@
+//! From options to attached programs, and what to tell the user about them.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::AsFd;
+
+use anyhow::{Context, bail};
+use jiff::tz::TimeZone;
+use tracer_common::config::feature;
+
+use crate::bpf::loader::{LoadError, Settings, Tracer};
+use crate::bpf::programs::{Failure, Need};
+use crate::options::{AcceptHooks, Events, Options, OutputFormat};
+use crate::ports::PortSet;
+use crate::preflight::{AcceptHooksPossible, Machine, memlock};
+use crate::publish::Stream;
+use crate::say::say;
+use crate::sink::Format;
+use crate::sink::file::open_output;
+use crate::sink::json::Json;
+use crate::sink::live::{Live, LiveOptions};
+use crate::sink::writer::Output;
+use crate::terminal;
+
+/// Bytes of records that wait for a slow consumer; more are dropped and counted.
+const OUTPUT_QUEUE: usize = 16 << 20;
+
+/// Checks the machine, loads and attaches. What optional hooks cannot do is said at once.
+pub fn attach(options: &Options, machine: &Machine) -> anyhow::Result<Tracer> {
+    machine.check()?;
+    let limit = memlock::raise_limit();
+    let settings = settings(options);
+    let tracer = Tracer::start(&settings).map_err(|error| explain(error, &settings, limit))?;
+    for failure in &tracer.missing {
+        say_missing(failure, options, machine)?;
+    }
+    Ok(tracer)
+}
+
+/// What is not seen without an optional program, or why a demanded one cannot be had.
+fn say_missing(failure: &Failure, options: &Options, machine: &Machine) -> anyhow::Result<()> {
+    let Failure { spec, reason } = failure;
+    match spec.need {
+        Need::Required => {}
+        Need::Optional(lost) => say(&format!(
+            "note: `{}` (Linux {}+) is not attached ({reason}): {lost}",
+            spec.name, spec.since
+        )),
+        Need::AcceptHooks(lost) => {
+            // The kernel's own words rarely say what to do; the preflight knows the usual causes.
+            let reason = match machine.accept_hooks() {
+                AcceptHooksPossible::No(known) => known.to_string(),
+                _ => reason.clone(),
+            };
+            if options.accept_hooks == AcceptHooks::On {
+                bail!("--accept-hooks on: they cannot be attached: {reason}");
+            }
+            say(&format!("note: no accept hooks ({reason}): {lost}"));
+        }
+    }
+    Ok(())
+}
+
+/// Says that everything from now on is seen, and how.
+pub fn say_ready(options: &mut Options, tracer: &Tracer) -> anyhow::Result<()> {
+    let accept = if tracer.has("accept_exit") {
+        "accept hooks on (70-93 ns on every system call of this host; --accept-hooks off: none, but \
+         an accepted connection has no process before its first byte)"
+    } else {
+        "accept hooks off (an accepted connection has no process before its first byte)"
+    };
+    say(&format!(
+        "ready: backend {}, {accept}",
+        crate::bpf::programs::BACKEND
+    ));
+    if let Some(fd) = options.ready_fd.take() {
+        File::from(fd)
+            .write_all(b"ready\n")
+            .context("--ready-fd: cannot write to it")?;
+    }
+    Ok(())
+}
+
+fn settings(options: &Options) -> Settings<'_> {
+    let filter = &options.filter;
+    Settings {
+        filter: filter.to_kernel(),
+        local_ports: filter.local_ports.as_ref().map(PortSet::words),
+        remote_ports: filter.remote_ports.as_ref().map(PortSet::words),
+        ids: filter.ids().collect(),
+        features: match options.events {
+            Events::Lifecycle => 0,
+            Events::Traffic => feature::TRAFFIC,
+            Events::Io => feature::TRAFFIC | feature::IO,
+        },
+        ring_bytes: options.ring_bytes,
+        max_connections: options.max_connections,
+        accept_hooks: options.accept_hooks != AcceptHooks::Off,
+        debug: options.debug,
+    }
+}
+
+/// Before 5.11 maps are charged to the locked-memory limit, and the kernel says only EPERM.
+fn explain(error: LoadError, settings: &Settings<'_>, limit: Option<u64>) -> anyhow::Error {
+    let advice = match &error {
+        LoadError::Maps(_) => memlock::advice(memlock::charged_bytes(&settings.map_sizes()), limit),
+        _ => None,
+    };
+    match advice {
+        Some(advice) => anyhow::anyhow!("{error}. {advice}"),
+        None => error.into(),
+    }
+}
+
+/// Opens where the records go; `None` when none are wanted.
+pub fn open_stream(options: &Options) -> anyhow::Result<Option<Stream>> {
+    let stdout = std::io::stdout();
+    let (target, colour) = match &options.output {
+        Some(path) => (open_output(path)?, false),
+        None if options.quiet => return Ok(None),
+        None => {
+            let fd = stdout
+                .as_fd()
+                .try_clone_to_owned()
+                .context("stdout is not usable")?;
+            (File::from(fd), terminal::wants_colour(&stdout))
+        }
+    };
+    let format: Box<dyn Format> = match options.format {
+        OutputFormat::Json => Box::new(Json),
+        OutputFormat::Live => Box::new(Live::new(LiveOptions {
+            colour,
+            traffic: options.events == Events::Io,
+            zone: TimeZone::system(),
+        })),
+    };
+    Ok(Some(Stream {
+        format,
+        output: Output::start(target, OUTPUT_QUEUE),
+    }))
+}

@@ -1,0 +1,427 @@
+//! Connection states to records: what is new since this connection was last reported.
+//!
+//! A state is self-contained (stage times, totals), so it does not matter which news were late:
+//! every stage is told once, in order, by the first state that shows it. Pure: no clock, no I/O.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use tracer_common::connection::{Connection, ConnectionKey, Task, flags};
+use tracer_common::event::Io;
+use tracer_common::flow::{AF_INET6, is_v4_mapped};
+use tracer_common::users::{UserKey, UserTotals};
+
+use crate::classify;
+use crate::clock::wall_time;
+use crate::identity::Identity;
+use crate::names::escape;
+use crate::record::{
+    Bytes, Cgroup, Direction, Endpoint, EventKind, Family, Process, ProcessName, Record,
+    SCHEMA_VERSION, User,
+};
+
+/// Stages that were told.
+mod told {
+    pub(super) const OPEN: u8 = 1 << 0;
+    pub(super) const ESTABLISHED: u8 = 1 << 1;
+    pub(super) const ACCEPT: u8 = 1 << 2;
+    pub(super) const ENDED: u8 = 1 << 3;
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
+    told: u8,
+    tx: u64,
+    rx: u64,
+}
+
+/// What is live, and what was said about it.
+#[derive(Debug)]
+pub struct Track {
+    identity: Identity,
+    host: Arc<str>,
+    /// Wall clock minus monotonic clock, nanoseconds.
+    wall_offset_ns: i64,
+    live: HashMap<ConnectionKey, Progress>,
+    /// Closed by way of the pending map: news that overtook them must not revive them. The second
+    /// generation is dropped when the next one starts.
+    finished: [HashMap<ConnectionKey, ()>; 2],
+}
+
+impl Track {
+    /// Tracks nothing yet.
+    pub fn new(identity: Identity, host: Arc<str>) -> Self {
+        Self {
+            identity,
+            host,
+            wall_offset_ns: 0,
+            live: HashMap::new(),
+            finished: Default::default(),
+        }
+    }
+
+    /// Sets what turns monotonic times into wall times from now on.
+    pub fn set_wall_offset(&mut self, wall_offset_ns: i64) {
+        self.wall_offset_ns = wall_offset_ns;
+    }
+
+    /// Connections that were told and not closed.
+    pub fn live(&self) -> usize {
+        self.live.len()
+    }
+
+    /// A state from the ring or from a sweep of the table: tells the stages it shows for the first
+    /// time. `users` are the processes beyond the owner, needed for a released connection only.
+    pub fn news(
+        &mut self,
+        key: ConnectionKey,
+        connection: &Connection,
+        users: &[(UserKey, UserTotals)],
+        out: &mut Vec<Record>,
+    ) {
+        if self
+            .finished
+            .iter()
+            .any(|generation| generation.contains_key(&key))
+        {
+            return;
+        }
+        let mut progress = self.live.get(&key).copied().unwrap_or_default();
+        self.stages(key, connection, &mut progress, out);
+        if connection.is(flags::RELEASED) {
+            self.live.remove(&key);
+            if !connection.is(flags::FAILED) {
+                out.push(self.last(
+                    EventKind::Close,
+                    key,
+                    connection,
+                    users,
+                    connection.closed_ns,
+                ));
+            }
+        } else {
+            self.live.insert(key, progress);
+        }
+    }
+
+    /// A released connection that found the ring full.
+    pub fn late_release(
+        &mut self,
+        key: ConnectionKey,
+        connection: &Connection,
+        users: &[(UserKey, UserTotals)],
+        out: &mut Vec<Record>,
+    ) {
+        self.news(key, connection, users, out);
+        let [current, _] = &mut self.finished;
+        current.insert(key, ());
+    }
+
+    /// Forgets late releases from two calls ago: news of theirs cannot be in the ring any more.
+    pub fn age_late_releases(&mut self) {
+        let [current, previous] = &mut self.finished;
+        std::mem::swap(current, previous);
+        current.clear();
+    }
+
+    /// A live state at the end of a traffic interval: tells what moved since the last record.
+    pub fn traffic(
+        &mut self,
+        key: ConnectionKey,
+        connection: &Connection,
+        now_ns: u64,
+        out: &mut Vec<Record>,
+    ) {
+        if connection.flags & (flags::RELEASED | flags::UNDECIDED) != 0 {
+            return;
+        }
+        self.news(key, connection, &[], out);
+        let Some(progress) = self.live.get_mut(&key) else {
+            return;
+        };
+        let bytes = Bytes {
+            tx: connection.tx().saturating_sub(progress.tx),
+            rx: connection.rx().saturating_sub(progress.rx),
+            ..Bytes::default()
+        };
+        if (bytes.tx, bytes.rx) == (0, 0) {
+            return;
+        }
+        (progress.tx, progress.rx) = (connection.tx(), connection.rx());
+        let mut record = self.record(EventKind::Traffic, key, connection, now_ns);
+        record.bytes = Some(bytes);
+        out.push(record);
+    }
+
+    /// One call.
+    pub fn io(&mut self, io: &Io, out: &mut Vec<Record>) {
+        let key = ConnectionKey {
+            sk: io.sk,
+            birth_ns: io.connection.birth_ns,
+        };
+        self.news(key, &io.connection, &[], out);
+        let mut record = self.record(EventKind::Io, key, &io.connection, io.time_ns);
+        let (tx, rx) = if io.send == 1 {
+            (io.bytes, 0)
+        } else {
+            (0, io.bytes)
+        };
+        record.bytes = Some(Bytes {
+            tx,
+            rx,
+            ..Bytes::default()
+        });
+        record.users = vec![User {
+            pid: io.tgid,
+            name: escape(&io.name),
+            uid: io.uid,
+            start_ns: io.start_ns,
+            tx,
+            rx,
+        }];
+        out.push(record);
+    }
+
+    /// A connection that is still open when the tracer stops.
+    pub fn open_at_exit(
+        &mut self,
+        key: ConnectionKey,
+        connection: &Connection,
+        users: &[(UserKey, UserTotals)],
+        now_ns: u64,
+        out: &mut Vec<Record>,
+    ) {
+        let mut progress = self.live.remove(&key).unwrap_or_default();
+        self.stages(key, connection, &mut progress, out);
+        out.push(self.last(EventKind::OpenAtExit, key, connection, users, now_ns));
+    }
+
+    /// Drops what is not in `table`: its end was kept as a sum only.
+    pub fn retain_live(&mut self, table: impl Iterator<Item = ConnectionKey>) {
+        let table: hashbrown::HashSet<ConnectionKey> = table.collect();
+        self.live.retain(|key, _| table.contains(key));
+    }
+
+    fn stages(
+        &self,
+        key: ConnectionKey,
+        connection: &Connection,
+        progress: &mut Progress,
+        out: &mut Vec<Record>,
+    ) {
+        let mut tell = |stage: u8, reached: bool| {
+            let is_new = reached && progress.told & stage == 0;
+            progress.told |= if is_new { stage } else { 0 };
+            is_new
+        };
+        let inbound = connection.is(flags::INBOUND);
+        if tell(told::OPEN, !inbound) {
+            out.push(self.record(EventKind::Open, key, connection, connection.birth_ns));
+        }
+        if tell(
+            told::ESTABLISHED,
+            !inbound && connection.established_ns != 0,
+        ) {
+            let at = connection.established_ns;
+            let mut record = self.record(EventKind::Established, key, connection, at);
+            record.latency_ns = Some(at.saturating_sub(connection.birth_ns));
+            out.push(record);
+        }
+        if tell(
+            told::ACCEPT,
+            inbound && connection.accepted_ns != 0 && connection.owner.tgid != 0,
+        ) {
+            let at = connection.accepted_ns;
+            let mut record = self.record(EventKind::Accept, key, connection, at);
+            record.queue_ns = Some(at.saturating_sub(connection.established_ns));
+            out.push(record);
+        }
+        if connection.is(flags::FAILED) {
+            if tell(told::ENDED, true) {
+                let at = connection.closed_ns;
+                let mut record = self.record(EventKind::Failed, key, connection, at);
+                record.latency_ns = Some(at.saturating_sub(connection.birth_ns));
+                record.reason = Some(classify::failure(connection));
+                record.retransmits = Some(connection.tcp.retransmits);
+                out.push(record);
+            }
+        } else if tell(told::ENDED, connection.closed_ns != 0) {
+            let mut record = self.record(EventKind::Ended, key, connection, connection.closed_ns);
+            end(&mut record, connection, connection.closed_ns);
+            out.push(record);
+        }
+    }
+
+    /// The record that carries the totals.
+    fn last(
+        &self,
+        event: EventKind,
+        key: ConnectionKey,
+        connection: &Connection,
+        users: &[(UserKey, UserTotals)],
+        at_ns: u64,
+    ) -> Record {
+        let mut record = self.record(event, key, connection, at_ns);
+        end(&mut record, connection, at_ns);
+        record.users = all_users(connection, users);
+        record.bytes = Some(totals(connection, &record.users));
+        record
+    }
+
+    fn record(
+        &self,
+        event: EventKind,
+        key: ConnectionKey,
+        connection: &Connection,
+        at_ns: u64,
+    ) -> Record {
+        let flow = &connection.flow;
+        let family = if is_v4_mapped(&flow.remote_ip) {
+            Family::Ipv4
+        } else {
+            Family::Ipv6
+        };
+        let on_v6_socket = flow.socket_family == AF_INET6 && family == Family::Ipv4;
+        let owned = connection.owner.tgid != 0;
+        Record {
+            v: SCHEMA_VERSION,
+            time: wall_time(at_ns, self.wall_offset_ns),
+            mono_ns: at_ns,
+            seq: 0,
+            host: Arc::clone(&self.host),
+            event,
+            id: self.identity.of(key),
+            proto: "tcp",
+            direction: direction(connection),
+            family,
+            socket_family: on_v6_socket.then_some(Family::Ipv6),
+            local: endpoint(flow.local_ip, flow.local_port),
+            remote: endpoint(flow.remote_ip, flow.remote_port),
+            process: owned.then(|| process(&connection.owner)),
+            closer: None,
+            users: Vec::new(),
+            netns: connection.netns,
+            cgroup: owned.then_some(Cgroup {
+                id: connection.cgroup,
+            }),
+            bytes: None,
+            duration_ns: None,
+            latency_ns: None,
+            queue_ns: None,
+            rtt_us: None,
+            retransmits: None,
+            reason: None,
+            closed_by: None,
+        }
+    }
+}
+
+/// Which end a connection is.
+fn direction(connection: &Connection) -> Direction {
+    if connection.is(flags::INBOUND) {
+        Direction::Inbound
+    } else {
+        Direction::Outbound
+    }
+}
+
+/// What is known once TCP is over, or so far.
+fn end(record: &mut Record, connection: &Connection, at_ns: u64) {
+    let over_at = if connection.closed_ns == 0 {
+        at_ns
+    } else {
+        connection.closed_ns
+    };
+    record.duration_ns = Some(over_at.saturating_sub(connection.birth_ns));
+    if connection.accepted_ns != 0 {
+        record.queue_ns = Some(
+            connection
+                .accepted_ns
+                .saturating_sub(connection.established_ns),
+        );
+    }
+    if connection.established_ns != 0 && !connection.is(flags::INBOUND) {
+        record.latency_ns = Some(
+            connection
+                .established_ns
+                .saturating_sub(connection.birth_ns),
+        );
+    }
+    if connection.closer.tgid != 0 {
+        let Task { tgid, name, .. } = connection.closer;
+        record.closer = Some(ProcessName {
+            pid: tgid,
+            name: escape(&name),
+        });
+    }
+    if connection.is(flags::HAS_COUNTERS) {
+        record.rtt_us = Some(connection.tcp.srtt_us);
+        record.retransmits = Some(connection.tcp.retransmits);
+        record.reason = classify::abnormal_end(connection);
+        record.closed_by = Some(classify::closed_by(connection));
+    }
+}
+
+fn totals(connection: &Connection, users: &[User]) -> Bytes {
+    let (tx, rx) = (connection.tx(), connection.rx());
+    let (user_tx, user_rx) = users
+        .iter()
+        .fold((0, 0), |(tx, rx), user| (tx + user.tx, rx + user.rx));
+    let counters = connection
+        .is(flags::HAS_COUNTERS)
+        .then_some(&connection.tcp);
+    let before = u8::try_from(connection.state_before_close).unwrap_or_default();
+    Bytes {
+        tx,
+        rx,
+        unread: counters.map(|tcp| tcp.unread(connection.is(flags::FIN_RECEIVED))),
+        unsent: counters.map(|tcp| tcp.unsent(before)),
+        unattributed_tx: Some(tx.saturating_sub(user_tx)),
+        unattributed_rx: Some(rx.saturating_sub(user_rx)),
+    }
+}
+
+fn all_users(connection: &Connection, others: &[(UserKey, UserTotals)]) -> Vec<User> {
+    let owner = &connection.owner;
+    let by_owner = (connection.owner_tx | connection.owner_rx != 0).then(|| User {
+        pid: owner.tgid,
+        name: escape(&owner.name),
+        uid: owner.uid,
+        start_ns: owner.start_ns,
+        tx: connection.owner_tx,
+        rx: connection.owner_rx,
+    });
+    let others = others.iter().map(|(key, user)| User {
+        pid: key.tgid,
+        name: escape(&user.name),
+        uid: user.uid,
+        start_ns: user.start_ns,
+        tx: user.tx,
+        rx: user.rx,
+    });
+    by_owner.into_iter().chain(others).collect()
+}
+
+fn process(task: &Task) -> Process {
+    Process {
+        pid: task.tgid,
+        tid: task.tid,
+        name: escape(&task.name),
+        thread: escape(&task.thread),
+        uid: task.uid,
+        start_ns: task.start_ns,
+    }
+}
+
+fn endpoint(ip: [u8; 16], port: u16) -> Endpoint {
+    let ip = Ipv6Addr::from(ip);
+    let ip = ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4);
+    Endpoint {
+        ip,
+        port: (port != 0).then_some(port),
+    }
+}
+
+#[cfg(test)]
+mod tests;
