@@ -1,6 +1,7 @@
 //! What happens when there is too little room: what can be kept is exact, the rest is counted.
 
-use tests::compare::{assert_equal, finals};
+use rustix::process::Signal;
+use tests::compare::{assert_equal, assert_whole_lives, finals};
 use tests::generator::Workload;
 use tests::harness::can_trace;
 use tests::namespace::Namespace;
@@ -100,4 +101,63 @@ fn strict_fails_when_something_is_missing() {
     let tracer = Tracer::start(&namespace, "--strict");
     Workload::run(&namespace, "hold");
     assert_eq!(tracer.stop().lossless().events("close").len(), 12);
+}
+
+/// A tracer that gets no processor time while 10,000 connection ends come and go.
+fn held_up(options: &str) -> Option<(Finished, Truth)> {
+    if !can_trace() {
+        return None;
+    }
+    let namespace = Namespace::new();
+    let tracer = Tracer::start(&namespace, options);
+    tracer.signal(Signal::STOP);
+    let truth = Workload::run(&namespace, "churn --connections 5000");
+    tracer.signal(Signal::CONT);
+    let finished = tracer.stop();
+    let (tx, rx) = truth.bytes();
+    assert_eq!(
+        assert_sums(&finished.summary),
+        [5000, 5000, 0, 0, 0, tx, rx]
+    );
+    assert!(
+        loss(&finished, "late_news") > 0,
+        "the ring was large enough"
+    );
+    Some((finished, truth))
+}
+
+#[test]
+fn a_tracer_that_was_held_up_tells_everything_late() {
+    let Some((finished, truth)) = held_up("") else {
+        return;
+    };
+    let finished = finished.lossless();
+    assert_equal(&finished, truth.ends());
+    assert_whole_lives(&finished);
+}
+
+#[test]
+fn what_finds_every_buffer_full_is_kept_as_sums() {
+    let Some((finished, _)) = held_up("--max-connections 2048 --ring-size 4096") else {
+        return;
+    };
+    let folded = loss(&finished, "folded_connections");
+    assert!(
+        folded > 0,
+        "the pending connections have less room than this"
+    );
+    assert_eq!(finals(&finished).len() as u64 + folded, 10_000);
+    for name in [
+        "lost_connections",
+        "untracked_inbound",
+        "untracked_outbound",
+        "output_dropped",
+    ] {
+        assert_eq!(loss(&finished, name), 0, "{name}");
+    }
+    assert!(
+        finished.stderr.contains("without their peer"),
+        "{}",
+        finished.stderr
+    );
 }
