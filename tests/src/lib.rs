@@ -1,1 +1,26 @@
-//! t
+//! Ground truth for conntracer: workloads that count what they do, and a harness that runs the
+//! tracer beside them and compares.
+//!
+//! | part | what it does |
+//! |---|---|
+//! | [`workload`] | generates traffic; a program of its own, `workload` |
+//! | [`truth`] | what a workload says it did |
+//! | [`namespace`] | a network namespace per test, so that tests cannot see each other |
+//! | [`generator`] | runs a workload in a namespace |
+//! | [`tracer`] | runs conntracer and collects what it wrote |
+//! | [`compare`] | records against truth |
+//! | [`tables`] | records added up again, against the summary |
+
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "a harness fails its test by panicking"
+)]
+
+pub mod compare;
+pub mod generator;
+pub mod harness;
+pub mod namespace;
+pub mod tables;
+pub mod tracer;
+pub mod truth;
+pub mod workload;

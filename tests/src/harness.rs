@@ -1,0 +1,142 @@
+//! What every test needs: whether it can run here, where the programs are, waiting with a bound.
+
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+
+/// How long anything may take before the test calls it a hang.
+pub const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Whether tests with a real kernel can run here.
+///
+/// If not, says why, and fails where `CONNTRACER_TESTS_MUST_RUN=1` forbids to skip.
+pub fn can_trace() -> bool {
+    let Some(reason) = obstacle() else {
+        return true;
+    };
+    assert!(
+        std::env::var_os("CONNTRACER_TESTS_MUST_RUN").is_none_or(|value| value != "1"),
+        "this test must run, but {reason}"
+    );
+    let thread = std::thread::current();
+    say(&format!(
+        "{}: skipped: {reason}",
+        thread.name().unwrap_or("test")
+    ));
+    false
+}
+
+fn obstacle() -> Option<&'static str> {
+    // The inode number of the initial pid namespace is fixed.
+    let initial = std::fs::read_link("/proc/self/ns/pid")
+        .is_ok_and(|link| link.as_os_str() == "pid:[4026531836]");
+    if !rustix::process::geteuid().is_root() {
+        Some("only root can trace and make network namespaces")
+    } else if !std::path::Path::new("/sys/kernel/btf/vmlinux").exists() {
+        Some("this kernel has no BTF (/sys/kernel/btf/vmlinux)")
+    } else if !initial {
+        Some("process ids differ here: this is not the initial pid namespace")
+    } else {
+        None
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a skipped test has to say so")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+/// The program `name`: from the environment variable, or from where cargo put it.
+pub fn program(variable: &str, name: &str) -> PathBuf {
+    if let Some(path) = std::env::var_os(variable) {
+        return path.into();
+    }
+    let test = std::env::current_exe().expect("the test's own path");
+    // target/<profile>/deps/<test>
+    let profile = test
+        .parent()
+        .and_then(|deps| deps.parent())
+        .expect("target/<profile>/deps");
+    let target = profile.parent().expect("target/<profile>");
+    let places = [
+        profile.join(name),
+        target.join("release").join(name),
+        target.join("debug").join(name),
+    ];
+    places
+        .iter()
+        .find(|path| path.exists())
+        .cloned()
+        .unwrap_or_else(|| {
+            panic!(
+                "{name} is not built: run `cargo build --workspace`, or set {variable} to its path"
+            )
+        })
+}
+
+/// A child process that ends with its test, whatever happens.
+#[derive(Debug)]
+pub struct Running(Child);
+
+impl Running {
+    /// Starts it.
+    pub fn start(command: &mut Command) -> Self {
+        let name = command.get_program().to_owned();
+        Self(
+            command
+                .spawn()
+                .unwrap_or_else(|error| panic!("starting {}: {error}", name.display())),
+        )
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// The child, for its pipes.
+    pub fn child(&mut self) -> &mut Child {
+        &mut self.0
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).expect("sending a signal");
+    }
+
+    /// Kills it and waits.
+    pub fn kill(&mut self) -> ExitStatus {
+        self.0.kill().expect("killing a child");
+        self.0.wait().expect("waiting for a killed child")
+    }
+
+    /// Waits for its end; if that does not come, kills it and returns `None`.
+    pub fn wait(&mut self) -> Option<ExitStatus> {
+        let pid = Pid::from_child(&self.0);
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).expect("pidfd_open");
+        if !readable(&pidfd, PATIENCE) {
+            self.kill();
+            return None;
+        }
+        Some(self.0.wait().expect("waiting for a child"))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Only after a failed assertion is there something left to kill.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Waits until `fd` can be read, or is at its end.
+pub fn readable(fd: &impl AsFd, patience: Duration) -> bool {
+    let mut fds = [PollFd::new(fd, PollFlags::IN)];
+    let timeout = Timespec::try_from(patience).expect("a short time");
+    poll(&mut fds, Some(&timeout)).expect("poll") > 0
+}

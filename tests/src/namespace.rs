@@ -1,0 +1,114 @@
+//! A network namespace with nothing in it but loopback.
+
+use std::fs::File;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
+
+/// A network namespace; it goes away with the last process and descriptor in it.
+#[derive(Debug)]
+pub struct Namespace {
+    file: File,
+}
+
+impl Namespace {
+    /// Makes one and brings its loopback device up.
+    pub fn new() -> Self {
+        let thread = std::thread::spawn(|| {
+            // SAFETY: only the thread's network namespace changes; no descriptor table is shared
+            // anew and no other thread is concerned.
+            unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.expect("making a network namespace");
+            bring_loopback_up();
+            File::open("/proc/thread-self/ns/net").expect("opening the network namespace")
+        });
+        Self {
+            file: thread
+                .join()
+                .expect("the thread that makes a network namespace"),
+        }
+    }
+
+    /// The inode number that `--netns` takes.
+    pub fn inode(&self) -> String {
+        self.file
+            .metadata()
+            .expect("the namespace's inode number")
+            .ino()
+            .to_string()
+    }
+
+    /// A path by which another process can enter it while this one lives.
+    pub fn path(&self) -> PathBuf {
+        format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()).into()
+    }
+
+    /// Runs `inside` in a thread that has entered it; what that starts is in it, too.
+    pub fn run<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> T {
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                let kind = Some(LinkNameSpaceType::Network);
+                move_into_link_name_space(self.file.as_fd(), kind).expect("entering a namespace");
+                inside()
+            });
+            thread.join().expect("a thread inside a network namespace")
+        })
+    }
+
+    /// Connects it with `other` by a pair of virtual Ethernet devices with these addresses.
+    pub fn link(&self, address: Ipv4Addr, other: &Self, other_address: Ipv4Addr) {
+        let peer_path = other.path();
+        self.run(|| {
+            ip("link add veth0 type veth peer name veth1");
+            let path = peer_path.display();
+            // iproute2 takes a path for a name when it starts with a slash.
+            ip(&format!("link set veth1 netns {path}"));
+            ip(&format!("addr add {address}/24 dev veth0"));
+            ip("link set veth0 up");
+        });
+        other.run(|| {
+            ip(&format!("addr add {other_address}/24 dev veth1"));
+            ip("link set veth1 up");
+        });
+    }
+}
+
+impl Default for Namespace {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn ip(arguments: &str) {
+    let output = Command::new("ip")
+        .args(arguments.split(' '))
+        .output()
+        .expect("running ip");
+    assert!(
+        output.status.success(),
+        "ip {arguments}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+fn bring_loopback_up() {
+    let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a socket");
+    // SAFETY: all zeroes is a valid `ifreq`.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (slot, byte) in request.ifr_name.iter_mut().zip(b"lo") {
+        *slot = byte.cast_signed();
+    }
+    let flags = libc::IFF_UP | libc::IFF_RUNNING;
+    request.ifr_ifru.ifru_flags = flags.try_into().expect("flags fit");
+    // SAFETY: the request outlives the call, and SIOCSIFFLAGS takes an `ifreq`.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    assert_eq!(
+        result,
+        0,
+        "bringing lo up: {}",
+        std::io::Error::last_os_error()
+    );
+}

@@ -1,0 +1,245 @@
+//! Runs conntracer and collects what it wrote.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::process::{ChildStdout, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
+
+use command_fds::{CommandFdExt as _, FdMapping};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::harness::{PATIENCE, Running, program, readable};
+use crate::namespace::Namespace;
+
+/// Descriptor number of the ready pipe in the tracer.
+const READY_FD: i32 = 9;
+
+/// A tracer whose hooks are attached.
+#[derive(Debug)]
+pub struct Tracer {
+    running: Running,
+    stdout: Option<JoinHandle<Vec<u8>>>,
+    stderr: Option<JoinHandle<Vec<u8>>>,
+    summary: PathBuf,
+    directory: TempDir,
+}
+
+/// What a tracer left.
+#[derive(Debug)]
+pub struct Finished {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Its standard output, as it was.
+    pub stdout: Vec<u8>,
+    /// Its standard error.
+    pub stderr: String,
+    /// The records in its standard output, where that is JSON lines.
+    pub records: Vec<Value>,
+    /// Its summary file; null if there is none.
+    pub summary: Value,
+}
+
+impl Tracer {
+    /// The program with `line`'s options.
+    pub fn command(line: &str) -> Command {
+        let mut command = Command::new(program("CONNTRACER_BIN", "conntracer"));
+        command.args(line.split_whitespace()).stdin(Stdio::null());
+        command
+    }
+
+    /// Starts it on `namespace` with JSON lines on its standard output, which are collected.
+    pub fn start(namespace: &Namespace, line: &str) -> Self {
+        let line = format!("--format json --netns {} {line}", namespace.inode());
+        Self::start_as(Self::command(&line))
+    }
+
+    /// Starts `command` and collects its standard output.
+    pub fn start_as(command: Command) -> Self {
+        let (mut tracer, stdout) = Self::start_with_pipe(command);
+        tracer.stdout = Some(collect(stdout));
+        tracer
+    }
+
+    /// Starts `command` and leaves the pipe from its standard output to the caller.
+    pub fn start_with_pipe(mut command: Command) -> (Self, ChildStdout) {
+        command.stdout(Stdio::piped());
+        let mut tracer = Self::start_with_own_output(command);
+        let stdout = tracer
+            .running
+            .child()
+            .stdout
+            .take()
+            .expect("a pipe from the tracer");
+        (tracer, stdout)
+    }
+
+    /// Starts `command`, whose standard output is set, and waits until its hooks are attached.
+    pub fn start_with_own_output(mut command: Command) -> Self {
+        let directory = TempDir::new().expect("a temporary directory");
+        let summary = directory.path().join("summary.json");
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
+        command
+            .arg("--summary")
+            .arg(&summary)
+            .arg("--ready-fd")
+            .arg(READY_FD.to_string());
+        let mapping = FdMapping {
+            parent_fd: writer,
+            child_fd: READY_FD,
+        };
+        command.fd_mappings(vec![mapping]).expect("one descriptor");
+        let mut running = Running::start(command.stderr(Stdio::piped()));
+        // Closes our writing end, so that the pipe ends if the tracer does.
+        drop(command);
+        let stderr = Some(collect(
+            running
+                .child()
+                .stderr
+                .take()
+                .expect("a pipe from the tracer"),
+        ));
+        let mut tracer = Self {
+            running,
+            stdout: None,
+            stderr,
+            summary,
+            directory,
+        };
+        let mut text = String::new();
+        if readable(&reader, PATIENCE) {
+            File::from(reader)
+                .read_to_string(&mut text)
+                .expect("reading the ready pipe");
+        }
+        if text != "ready\n" {
+            tracer.running.kill();
+            let finished = tracer.finish();
+            panic!(
+                "not ready ({text:?}), {}: {}",
+                finished.status, finished.stderr
+            );
+        }
+        tracer
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.running.pid()
+    }
+
+    /// A path in a directory that goes away with it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, number: Signal) {
+        self.running.signal(number);
+    }
+
+    /// Sends SIGINT and waits for the end.
+    pub fn stop(self) -> Finished {
+        self.signal(Signal::INT);
+        self.finish()
+    }
+
+    /// Waits for the end.
+    pub fn finish(mut self) -> Finished {
+        let status = self.running.wait();
+        let text = |thread: Option<JoinHandle<Vec<u8>>>| {
+            thread
+                .map(|thread| thread.join().expect("a reading thread"))
+                .unwrap_or_default()
+        };
+        let stdout = text(self.stdout.take());
+        let stderr = String::from_utf8_lossy(&text(self.stderr.take())).into_owned();
+        let status = status.unwrap_or_else(|| panic!("the tracer does not end; it said: {stderr}"));
+        assert!(!stderr.contains("panicked"), "{stderr}");
+        let summary = match std::fs::read(&self.summary) {
+            Ok(bytes) => serde_json::from_slice(&bytes).expect("the summary file is JSON"),
+            Err(_) => Value::Null,
+        };
+        let records = if stdout.starts_with(b"{") {
+            parse_lines(&stdout)
+        } else {
+            Vec::new()
+        };
+        Finished {
+            status,
+            stdout,
+            stderr,
+            records,
+            summary,
+        }
+    }
+}
+
+impl Finished {
+    /// The records of one event.
+    pub fn events(&self, event: &str) -> Vec<&Value> {
+        self.records
+            .iter()
+            .filter(|record| record["event"] == event)
+            .collect()
+    }
+
+    /// Checks that it ended well and lost nothing, and returns itself.
+    ///
+    /// Probe runs that the kernel skipped are no failure here: whether they cost anything is what
+    /// the comparison with the truth tells.
+    #[must_use]
+    pub fn lossless(self) -> Self {
+        assert_eq!(self.status.code(), Some(0), "{}", self.stderr);
+        let loss = self.summary["loss"]
+            .as_object()
+            .expect("a loss object in the summary");
+        let harmless = ["late_news", "missed_probes"];
+        for (name, count) in loss
+            .iter()
+            .filter(|(name, _)| !harmless.contains(&name.as_str()))
+        {
+            assert_eq!(count, &Value::from(0), "loss {name}; {}", self.stderr);
+        }
+        self
+    }
+}
+
+/// Runs conntracer, which must end by itself; returns its exit code and standard error.
+pub fn run(line: &str) -> (Option<i32>, String) {
+    let mut command = Tracer::command(line);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut running = Running::start(&mut command);
+    let thread = collect(
+        running
+            .child()
+            .stderr
+            .take()
+            .expect("a pipe from the tracer"),
+    );
+    let status = running.wait();
+    let text = thread.join().expect("a reading thread");
+    let text = String::from_utf8(text).expect("standard error is UTF-8");
+    assert!(!text.contains("panicked"), "{text}");
+    let status = status.unwrap_or_else(|| panic!("conntracer {line} hangs: {text}"));
+    (status.code(), text)
+}
+
+/// The JSON objects of `text`, one a line.
+pub fn parse_lines(text: &[u8]) -> Vec<Value> {
+    let text = std::str::from_utf8(text).expect("records are UTF-8");
+    let parse = |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line:?}"));
+    text.lines().map(parse).collect()
+}
+
+fn collect(mut pipe: impl std::io::Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes)
+            .expect("reading the tracer's output");
+        bytes
+    })
+}

@@ -1,0 +1,160 @@
+//! What a workload says about itself: one JSON object a line on its standard output.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+/// One line of a workload's output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "role", rename_all = "snake_case")]
+pub enum Line {
+    /// The end that connected.
+    Client(End),
+    /// The end that accepted.
+    Server(End),
+    /// A connect call that failed.
+    Failed(Attempt),
+    /// A process that will own connections, named before it has any.
+    Process(Member),
+    /// Everything up to here is done and stays as it is until standard input ends.
+    Ready {},
+}
+
+/// One end of one connection, as the processes that used it counted it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// This end; a v4-mapped address is written as IPv4.
+    pub local: SocketAddr,
+    /// The other end, likewise.
+    pub remote: SocketAddr,
+    /// Whether the socket itself is an IPv6 one.
+    pub v6_socket: bool,
+    /// The process that connected or accepted; absent if none accepted.
+    pub owner_pid: Option<u32>,
+    /// Effective uid of the owner.
+    pub owner_uid: Option<u32>,
+    /// Who moved how much; processes that moved nothing are left out.
+    pub users: Vec<Share>,
+    /// The process that dropped the last descriptor; absent while it is open.
+    pub closer_pid: Option<u32>,
+    /// Sum of what send calls returned.
+    pub tx: u64,
+    /// Sum of what receive calls returned.
+    pub rx: u64,
+    /// Whether a process took it from the queue; always true for the end that connected.
+    pub accepted: bool,
+    /// How it was meant to end.
+    pub ending: String,
+}
+
+/// What one process moved over one end.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Share {
+    /// The process.
+    pub pid: u32,
+    /// Sum of what its send calls returned.
+    pub tx: u64,
+    /// Sum of what its receive calls returned.
+    pub rx: u64,
+}
+
+/// A connect call that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The address the socket was bound to, if it was.
+    pub local: Option<SocketAddr>,
+    /// Where to.
+    pub remote: SocketAddr,
+    /// The process that called.
+    pub owner_pid: u32,
+    /// The error as records name it.
+    pub reason: String,
+}
+
+/// A process of a workload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// What it does: `client` or `server`.
+    pub duty: String,
+    /// Its process id.
+    pub pid: u32,
+}
+
+/// Everything a workload said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Truth {
+    /// Ends that connected.
+    pub clients: Vec<End>,
+    /// Ends that accepted.
+    pub servers: Vec<End>,
+    /// Attempts that failed.
+    pub failed: Vec<Attempt>,
+    /// Processes named in advance.
+    pub members: Vec<Member>,
+}
+
+impl Truth {
+    /// Adds one line.
+    pub fn add(&mut self, line: Line) {
+        match line {
+            Line::Client(end) => self.clients.push(end),
+            Line::Server(end) => self.servers.push(end),
+            Line::Failed(attempt) => self.failed.push(attempt),
+            Line::Process(member) => self.members.push(member),
+            Line::Ready {} => {}
+        }
+    }
+
+    /// All ends, each with whether it is an inbound one.
+    pub fn ends(&self) -> impl Iterator<Item = (bool, &End)> {
+        let clients = self.clients.iter().map(|end| (false, end));
+        clients.chain(self.servers.iter().map(|end| (true, end)))
+    }
+
+    /// Bytes sent and received over all ends.
+    pub fn bytes(&self) -> (u64, u64) {
+        self.ends()
+            .fold((0, 0), |(tx, rx), (_, end)| (tx + end.tx, rx + end.rx))
+    }
+
+    /// The processes named in advance that have this duty.
+    pub fn pids(&self, duty: &str) -> Vec<u32> {
+        self.members
+            .iter()
+            .filter(|member| member.duty == duty)
+            .map(|member| member.pid)
+            .collect()
+    }
+}
+
+/// `address` with a v4-mapped IPv6 address turned into the IPv4 address it stands for.
+pub fn canonical(address: SocketAddr) -> SocketAddr {
+    let ip: IpAddr = address.ip().to_canonical();
+    SocketAddr::new(ip, address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mapped_address_is_written_as_ipv4_and_without_its_scope() {
+        let mapped = "[::ffff:127.0.0.1]:80".parse().unwrap();
+        assert_eq!(canonical(mapped), "127.0.0.1:80".parse().unwrap());
+        let plain = "[::1]:80".parse().unwrap();
+        assert_eq!(canonical(plain), plain);
+    }
+
+    #[test]
+    fn a_line_survives_the_pipe() {
+        let line = Line::Failed(Attempt {
+            local: None,
+            remote: "127.0.0.1:9".parse().unwrap(),
+            owner_pid: 7,
+            reason: "refused".into(),
+        });
+        let text = serde_json::to_string(&line).unwrap();
+        assert!(text.starts_with(r#"{"role":"failed","#), "{text}");
+        assert_eq!(serde_json::from_str::<Line>(&text).unwrap(), line);
+    }
+}

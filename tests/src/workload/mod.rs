@@ -1,0 +1,151 @@
+//! The scenarios, and the command line that chooses one.
+
+mod churn;
+mod counted;
+mod crew;
+mod echo;
+mod failed;
+mod handoff;
+mod hold;
+mod named;
+mod paths;
+mod reconnect;
+mod report;
+mod worker;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Generates TCP traffic over the loopback device and tells exactly what it did.
+#[derive(Debug, Parser)]
+struct Cli {
+    #[command(subcommand)]
+    scenario: Scenario,
+}
+
+#[derive(Debug, Subcommand)]
+enum Scenario {
+    /// A server sends back what its clients send.
+    Echo(EchoArgs),
+    /// One process accepts, a child forked for it does the rest.
+    ForkAfterAccept(CountArgs),
+    /// One process connects, a child forked for it does the rest.
+    ForkAfterConnect(CountArgs),
+    /// Acceptor and a worker that was there before share the work; any of three closes.
+    WorkerIo(CountArgs),
+    /// Many short connections between several processes, with all kinds of endings.
+    Churn(ChurnArgs),
+    /// Connects to a port where nobody listens.
+    Refused(CountArgs),
+    /// Connects to a listener that never accepts.
+    NeverAccepted(CountArgs),
+    /// Opens connections, uses them, and keeps them until standard input ends.
+    Hold(CountArgs),
+    /// Every way to move bytes: partial writes, sendfile, splice and more.
+    Paths(CountArgs),
+    /// Sockets that are disconnected and connect again.
+    Reconnect(CountArgs),
+    /// Processes with awkward names use a connection each.
+    Named(NamedArgs),
+    #[command(hide = true)]
+    EchoClient(echo::ClientArgs),
+    #[command(hide = true)]
+    Worker(worker::WorkerArgs),
+    #[command(hide = true)]
+    ChurnClient(churn::ClientArgs),
+    #[command(hide = true)]
+    ChurnServer(churn::ServerArgs),
+    #[command(hide = true)]
+    HoldServer(CountArgs),
+    #[command(hide = true)]
+    NamedChild(NamedArgs),
+}
+
+#[derive(Args, Clone, Debug)]
+struct CountArgs {
+    /// How many connections.
+    #[arg(long, default_value_t = 6)]
+    connections: u32,
+}
+
+#[derive(Args, Clone, Debug)]
+struct EchoArgs {
+    /// How many connections.
+    #[arg(long, default_value_t = 10)]
+    connections: u32,
+    /// Bytes each way on each.
+    #[arg(long, default_value_t = 1000)]
+    bytes: usize,
+    /// Which addresses and sockets.
+    #[arg(long, default_value = "ipv4")]
+    family: AddressFamily,
+    /// Wait in accept until a line comes on standard input.
+    #[arg(long)]
+    gate: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum AddressFamily {
+    /// IPv4 on both ends.
+    Ipv4,
+    /// IPv6 on both ends.
+    Ipv6,
+    /// IPv4 addresses, with IPv6 sockets on the server and half of the clients.
+    Mapped,
+}
+
+#[derive(Args, Clone, Debug)]
+struct ChurnArgs {
+    /// How many connections.
+    #[arg(long, default_value_t = 5000)]
+    connections: u32,
+    /// How many client processes.
+    #[arg(long, default_value_t = 4)]
+    clients: u32,
+    /// How many server processes.
+    #[arg(long, default_value_t = 3)]
+    servers: u32,
+    /// Start the processes, name them, and begin when a line comes on standard input.
+    #[arg(long)]
+    gate: bool,
+    /// User id that the last client process takes.
+    #[arg(long)]
+    client_uid: Option<u32>,
+    /// Network namespace that the clients enter.
+    #[arg(long)]
+    client_netns: Option<PathBuf>,
+    /// IPv4 address the clients connect to instead of all kinds of loopback addresses.
+    #[arg(long)]
+    address: Option<std::net::Ipv4Addr>,
+}
+
+#[derive(Args, Clone, Debug)]
+struct NamedArgs {
+    /// Process name in hexadecimal digits, at most 15 bytes.
+    #[arg(long = "name")]
+    names: Vec<String>,
+}
+
+/// Runs the scenario that the command line names.
+pub fn main() -> anyhow::Result<()> {
+    match Cli::parse().scenario {
+        Scenario::Echo(args) => echo::run(&args),
+        Scenario::ForkAfterAccept(args) => handoff::fork_after_accept(args.connections),
+        Scenario::ForkAfterConnect(args) => handoff::fork_after_connect(args.connections),
+        Scenario::WorkerIo(args) => handoff::worker_io(args.connections),
+        Scenario::Churn(args) => churn::run(&args),
+        Scenario::Refused(args) => failed::refused(args.connections),
+        Scenario::NeverAccepted(args) => failed::never_accepted(args.connections),
+        Scenario::Hold(args) => hold::run(args.connections),
+        Scenario::Paths(args) => paths::run(args.connections),
+        Scenario::Reconnect(args) => reconnect::run(args.connections),
+        Scenario::Named(args) => named::run(&args.names),
+        Scenario::EchoClient(args) => echo::client(&args),
+        Scenario::Worker(args) => worker::main(&args),
+        Scenario::ChurnClient(args) => churn::client(&args),
+        Scenario::ChurnServer(args) => churn::server(&args),
+        Scenario::HoldServer(args) => hold::server(args.connections),
+        Scenario::NamedChild(args) => named::child(&args.names),
+    }
+}

@@ -1,0 +1,53 @@
+//! Processes whose names try to break what prints them.
+
+use std::ffi::CString;
+use std::net::{Ipv4Addr, TcpListener};
+
+use anyhow::{Context as _, ensure};
+
+use super::counted::Counted;
+use super::crew::Crew;
+use super::report::say;
+use crate::truth::Line;
+
+/// Where each listens, one after the other.
+const PORT: u16 = 7012;
+
+/// Bytes each way.
+const BYTES: usize = 321;
+
+pub(super) fn run(names: &[String]) -> anyhow::Result<()> {
+    for name in names {
+        let mut crew = Crew::new();
+        crew.start(&format!("named-child --name {name}"), Vec::new())?;
+        crew.finish()?;
+    }
+    Ok(())
+}
+
+/// Takes the name, then connects to itself.
+pub(super) fn child(names: &[String]) -> anyhow::Result<()> {
+    for name in names {
+        let bytes = (0..name.len()).step_by(2).map(|at| {
+            let digits = name.get(at..at + 2).context("an odd number of digits")?;
+            Ok(u8::from_str_radix(digits, 16)?)
+        });
+        let name = CString::new(bytes.collect::<anyhow::Result<Vec<_>>>()?)?;
+        rustix::thread::set_name(&name)?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, PORT))?;
+        let mut client = Counted::connect(listener.local_addr()?)?;
+        let (stream, remote) = listener.accept()?;
+        let mut server = Counted::new(stream, remote)?;
+        ensure!(
+            client.send_all(BYTES)? && server.skip(BYTES)?,
+            "the connection broke"
+        );
+        ensure!(
+            server.send_all(BYTES)? && client.skip(BYTES)?,
+            "the connection broke"
+        );
+        say(&Line::Client(client.close("orderly")))?;
+        say(&Line::Server(server.close("orderly")))?;
+    }
+    Ok(())
+}

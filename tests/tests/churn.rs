@@ -1,0 +1,72 @@
+//! Thousands of short connections with every kind of ending: each end is right, none is missing.
+
+use tests::compare::{assert_closers, assert_equal, assert_whole_lives};
+use tests::generator::Workload;
+use tests::harness::can_trace;
+use tests::namespace::Namespace;
+use tests::tables::{Tables, assert_sums};
+use tests::tracer::Tracer;
+
+/// Endings in which this end's own process is the one that closes while TCP is still alive.
+const ORDERLY: [&str; 6] = [
+    "client_closes",
+    "server_closes",
+    "upload",
+    "download",
+    "half_close",
+    "silent",
+];
+
+#[test]
+fn all_of_ten_thousand_ends_are_exact() {
+    if !can_trace() {
+        return;
+    }
+    let namespace = Namespace::new();
+    let tracer = Tracer::start(&namespace, "");
+    let truth = Workload::run(&namespace, "churn --connections 5000");
+    let finished = tracer.stop().lossless();
+    assert_eq!(truth.ends().count(), 10_000);
+    assert_equal(&finished, truth.ends());
+    assert_whole_lives(&finished);
+    assert_eq!(finished.events("open").len(), 5000);
+    assert_eq!(finished.events("established").len(), 5000);
+    assert_eq!(finished.events("accept").len(), 5000);
+    assert_eq!(finished.events("close").len(), 10_000);
+    let (tx, rx) = truth.bytes();
+    assert_eq!(
+        assert_sums(&finished.summary),
+        [5000, 5000, 0, 0, 0, tx, rx]
+    );
+    assert_eq!(
+        Tables::of_records(&finished.records),
+        Tables::of_summary(&finished.summary)
+    );
+    // A server whose client resets at once has a silent end without an orderly close.
+    let reset: std::collections::HashSet<_> = truth
+        .clients
+        .iter()
+        .filter(|end| end.ending == "reset_at_once")
+        .map(|end| end.local)
+        .collect();
+    assert_closers(&finished, &truth, |end| {
+        ORDERLY.contains(&end.ending.as_str()) && !reset.contains(&end.remote)
+    });
+}
+
+#[test]
+fn ends_that_moved_bytes_are_exact_without_accept_hooks() {
+    if !can_trace() {
+        return;
+    }
+    let namespace = Namespace::new();
+    let tracer = Tracer::start(&namespace, "--accept-hooks off");
+    let mut truth = Workload::run(&namespace, "churn --connections 1200");
+    let finished = tracer.stop().lossless();
+    // Nobody sends or receives on these, so nobody is seen to take them.
+    for end in truth.servers.iter_mut().filter(|end| end.users.is_empty()) {
+        end.owner_pid = None;
+    }
+    assert_equal(&finished, truth.ends());
+    assert_sums(&finished.summary);
+}
