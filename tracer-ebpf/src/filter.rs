@@ -98,15 +98,19 @@ fn route(filter: &Filter, sock: Sock) -> Option<bool> {
     }
 }
 
-/// Whether a socket without a table entry would have been traced. Its direction is not known, and
-/// its owner is taken to be the caller.
+/// Whether a socket without a table entry would have been traced: one that the running task just
+/// accepted, or (`accepted` false) any other. Of that one nobody knows direction and owner, which
+/// are facts of its birth: with a filter on them it is not counted as missing.
 #[inline(always)]
-pub fn would_trace(sock: Sock, tgid: u32, uid: u32) -> bool {
-    let mut filter = FILTER.load();
+pub fn would_trace(sock: Sock, accepted: bool) -> bool {
+    const BIRTH: u32 = test::DIRECTION | test::PID | test::UID;
+    let filter = FILTER.load();
     if !filter.is_active() {
         return true;
     }
-    filter.tests &= !test::DIRECTION;
+    if !accepted && filter.tests & BIRTH != 0 {
+        return false;
+    }
     if filter.tests & test::LOCAL_PORT != 0 && !Maps.has_local_port(sock.source_port()) {
         return false;
     }
@@ -114,9 +118,9 @@ pub fn would_trace(sock: Sock, tgid: u32, uid: u32) -> bool {
     sock.read_flow(&mut flow);
     let facts = Facts {
         flow: &flow,
-        inbound: false,
-        tgid,
-        uid,
+        inbound: true,
+        tgid: task::current_tgid(),
+        uid: task::current_uid(),
         netns: sock.netns(),
         loopback_route: route(&filter, sock),
     };

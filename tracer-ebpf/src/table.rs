@@ -97,7 +97,7 @@ pub fn accepted(sock: Sock) {
     match find(sock) {
         Some(connection) => take(sock, connection, 0),
         None => {
-            if filter::would_trace(sock, task::current_tgid(), task::current_uid()) {
+            if filter::would_trace(sock, true) {
                 count(Counter::UntrackedAccepts, 1);
                 debug!(
                     (),
@@ -126,7 +126,7 @@ pub fn moved(sock: Sock, send: bool, bytes: u64) {
     let Some(epoch) = epoch() else { return };
     let tgid = task::current_tgid();
     let Some(connection) = find(sock) else {
-        untracked(sock, tgid, send, bytes);
+        untracked(sock, send, bytes);
         return;
     };
     if connection.owner.tgid == 0 {
@@ -155,8 +155,8 @@ pub fn moved(sock: Sock, send: bool, bytes: u64) {
 }
 
 #[inline(always)]
-fn untracked(sock: Sock, tgid: u32, send: bool, bytes: u64) {
-    if !sock.is_tcp() || !filter::would_trace(sock, tgid, task::current_uid()) {
+fn untracked(sock: Sock, send: bool, bytes: u64) {
+    if !sock.is_tcp() || !filter::would_trace(sock, false) {
         return;
     }
     let (calls, total) = if send {

@@ -11,7 +11,7 @@ use crate::report;
 use crate::report::text::Style;
 use crate::say::say;
 use crate::sink::file::SummaryFile;
-use crate::sink::writer::{Finished, Output};
+use crate::sink::writer::{Finished, Output, State};
 use crate::stop::Stop;
 use crate::summary::Summary;
 use crate::terminal;
@@ -42,11 +42,16 @@ pub async fn finish_stream(output: Option<Output>, stop: &mut Stop) -> StreamEnd
     };
     let dropped = output.dropped();
     let waiting = output.unwritten();
-    let finishing = tokio::task::spawn_blocking(move || output.finish(PATIENCE));
-    let finished = tokio::select! {
-        biased;
-        finished = finishing => finished.ok(),
-        () = stop.requested() => None,
+    let finished = if matches!(output.state(), State::Running) {
+        let finishing = tokio::task::spawn_blocking(move || output.finish(PATIENCE));
+        tokio::select! {
+            biased;
+            finished = finishing => finished.ok(),
+            () = stop.requested() => None,
+        }
+    } else {
+        // It ended by itself: there is nothing to wait for, and no signal may hide why.
+        Some(output.finish(Duration::ZERO))
     };
     let unwritten = match &finished {
         Some(Finished::Flushed) => 0,

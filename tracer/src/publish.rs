@@ -1,12 +1,19 @@
 //! Records on their way out: counted into the tables, numbered, formatted, queued.
 
-use bytes::BytesMut;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
 
 use crate::aggregate::Aggregate;
 use crate::carrier::Carriers;
 use crate::record::{EventKind, Record};
 use crate::sink::Format;
 use crate::sink::writer::Output;
+
+/// Bytes handed over at a time.
+const CHUNK: usize = 64 << 10;
+/// How long a consumer may take nothing before records are dropped.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The event stream and the tables behind it.
 pub struct Publisher {
@@ -19,10 +26,32 @@ pub struct Publisher {
 
 /// Where the records go, and in what shape.
 pub struct Stream {
-    /// Makes bytes of them.
-    pub format: Box<dyn Format>,
-    /// Takes the bytes.
-    pub output: Output,
+    format: Box<dyn Format>,
+    output: Output,
+    /// The consumer takes nothing: do not wait for it again before it does.
+    stalled: bool,
+}
+
+impl Stream {
+    /// `format` makes bytes of the records, `output` takes them.
+    pub fn new(format: Box<dyn Format>, output: Output) -> Self {
+        Self {
+            format,
+            output,
+            stalled: false,
+        }
+    }
+
+    async fn send(&mut self, chunk: Bytes, lines: u64) {
+        let patience = if self.stalled {
+            Duration::ZERO
+        } else {
+            PATIENCE
+        };
+        let room = self.output.room(chunk.len());
+        self.stalled = tokio::time::timeout(patience, room).await.is_err();
+        self.output.push(chunk, lines);
+    }
 }
 
 impl Publisher {
@@ -44,7 +73,10 @@ impl Publisher {
     }
 
     /// Counts the records and sends them out; the vector is left empty.
-    pub fn publish(&mut self, records: &mut Vec<Record>) {
+    ///
+    /// When the consumer is behind, this waits for it: meanwhile the kernel keeps what happens. A
+    /// consumer that takes nothing for [`PATIENCE`] loses records until it takes some again.
+    pub async fn publish(&mut self, records: &mut Vec<Record>) {
         let mut chunk = BytesMut::new();
         let mut lines = 0;
         for mut record in records.drain(..) {
@@ -58,11 +90,15 @@ impl Publisher {
             self.sequence += 1;
             record.seq = self.sequence;
             lines += u64::from(stream.format.record(&record, &mut chunk));
+            if chunk.len() >= CHUNK {
+                stream.send(chunk.split().freeze(), lines).await;
+                lines = 0;
+            }
         }
-        if let Some(stream) = &self.stream
+        if let Some(stream) = &mut self.stream
             && !chunk.is_empty()
         {
-            stream.output.push(chunk.freeze(), lines);
+            stream.send(chunk.freeze(), lines).await;
         }
     }
 

@@ -80,13 +80,13 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
         if collector.drain(&mut ring, &mut records)? {
             ticks.reset_immediately();
         }
-        publisher.publish(&mut records);
+        publisher.publish(&mut records).await;
     }
 
     let duration = started.elapsed();
     let missed_probes = tracer.missed_runs();
     let mut loss = collector.finish(&mut ring, &mut publisher.aggregate, &mut records)?;
-    publisher.publish(&mut records);
+    publisher.publish(&mut records).await;
     let (aggregate, output) = publisher.into_parts();
     let stream_end = finish_stream(output, &mut stop).await;
     loss.missed_probes = missed_probes;

@@ -135,8 +135,8 @@ pub fn open_stream(options: &Options) -> anyhow::Result<Option<Stream>> {
             zone: TimeZone::system(),
         })),
     };
-    Ok(Some(Stream {
+    Ok(Some(Stream::new(
         format,
-        output: Output::start(target, OUTPUT_QUEUE),
-    }))
+        Output::start(target, OUTPUT_QUEUE),
+    )))
 }

@@ -3,11 +3,12 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
+use std::pin::pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// How long to wait before trying again when the target is non-blocking and full. A terminal or
 /// pipe shared with a program that set `O_NONBLOCK` on it is.
@@ -62,6 +63,8 @@ struct Shared {
     news: Condvar,
     /// Told to `finish`: the thread is done.
     done: Condvar,
+    /// Told to `room`: a chunk was written, or the thread is done.
+    taken: Notify,
     state: watch::Sender<State>,
 }
 
@@ -92,6 +95,7 @@ impl Output {
             queue: Mutex::default(),
             news: Condvar::new(),
             done: Condvar::new(),
+            taken: Notify::new(),
             state: watch::Sender::new(State::Running),
         });
         let writer = Arc::clone(&shared);
@@ -124,6 +128,22 @@ impl Output {
         self.shared.news.notify_one();
     }
 
+    /// Waits until a chunk of `bytes` would be accepted, or the writer ended. Safe to cancel.
+    pub async fn room(&self, bytes: usize) {
+        loop {
+            let mut taken = pin!(self.shared.taken.notified());
+            // From here on a notification is not missed.
+            taken.as_mut().enable();
+            {
+                let queue = self.shared.lock();
+                if queue.done || queue.bytes.saturating_add(bytes) <= self.capacity {
+                    return;
+                }
+            }
+            taken.await;
+        }
+    }
+
     /// Records pushed and not accepted so far.
     pub fn dropped(&self) -> u64 {
         self.shared.lock().dropped
@@ -148,17 +168,21 @@ impl Output {
             .await;
     }
 
-    /// Waits until everything accepted is written, or the writer ended, but not longer than
+    /// Waits until everything accepted is written, or the writer ended, or no chunk was taken for
     /// `patience`. A thread that is stuck in a write is left behind.
     pub fn finish(self, patience: Duration) -> Finished {
         let mut queue = self.shared.lock();
         queue.closing = true;
         self.shared.news.notify_one();
-        let waited = self
-            .shared
-            .done
-            .wait_timeout_while(queue, patience, |queue| !queue.done);
-        let (queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut left = None;
+        while !queue.done && left != Some(queue.bytes) {
+            left = Some(queue.bytes);
+            let waited = self
+                .shared
+                .done
+                .wait_timeout_while(queue, patience, |queue| !queue.done);
+            (queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        }
         let records = queue.records;
         match self.state() {
             State::Closed => Finished::Closed { records },
@@ -193,6 +217,8 @@ impl Shared {
                 let mut queue = self.lock();
                 queue.bytes -= chunk.bytes.len();
                 queue.records -= chunk.records;
+                drop(queue);
+                self.taken.notify_waiters();
             }
         }
         drop(target);
@@ -225,6 +251,8 @@ impl Shared {
         queue.done = true;
         queue.chunks = VecDeque::new();
         self.done.notify_all();
+        drop(queue);
+        self.taken.notify_waiters();
     }
 }
 
