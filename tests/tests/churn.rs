@@ -29,6 +29,12 @@ fn all_of_ten_thousand_ends_are_exact() {
     assert_eq!(truth.ends().count(), 10_000);
     assert_equal(&finished, truth.ends());
     assert_whole_lives(&finished);
+    let still_open = finished.events("open_at_exit");
+    let skipped = &finished.summary["loss"]["missed_probes"];
+    assert!(
+        still_open.is_empty(),
+        "{still_open:#?} with {skipped} skipped probe runs"
+    );
     assert_eq!(finished.events("open").len(), 5000);
     assert_eq!(finished.events("established").len(), 5000);
     assert_eq!(finished.events("accept").len(), 5000);

@@ -97,7 +97,14 @@ fn without_rights_the_missing_capability_is_named() {
     let everybody = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(directory.path(), everybody).expect("chmod");
     let copy = directory.path().join("conntracer");
-    std::fs::copy(program("CONNTRACER_BIN", "conntracer"), &copy).expect("copying conntracer");
+    // By another process: a descriptor of ours, open for writing, could be inherited by a child of
+    // another test, and a file that is open for writing cannot be executed.
+    let source = program("CONNTRACER_BIN", "conntracer");
+    let status = std::process::Command::new("cp")
+        .arg(source)
+        .arg(&copy)
+        .status();
+    assert!(status.expect("running cp").success());
     let mut command = std::process::Command::new(&copy);
     let output = command
         .uid(65_534)
