@@ -7,6 +7,7 @@
 //! |---|---|---|---|---|
 //! | `set_state` | `tp_btf` `inet_sock_set_state` | `opened`, `established`, `closing`, `closed` | life cycle | 5.5 |
 //! | `destroy_sock` | `tp_btf` `tcp_destroy_sock` | `released` | final totals | 5.5 |
+//! | `set_state_again`, `destroy_sock_again` | the same | the same | what these two miss when a softirq interrupts them | 5.5 |
 //! | `send_length` | `tp_btf` `sock_send_length` | `moved` | bytes sent, by process | 6.3 |
 //! | `recv_length` | `tp_btf` `sock_recv_length` | `moved` | bytes received, by process | 6.3 |
 //! | `accept_exit` | tracepoint `sys_exit_accept`, `sys_exit_accept4` | `accepted` | the accepting process | 5.5 |

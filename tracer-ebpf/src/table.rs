@@ -3,6 +3,9 @@
 //! The table entry is the truth. Each stage is written to it first and sent second, so news that
 //! find the ring full are contained in the next ones; what is unsent at release moves to the
 //! pending map, and from there into sums.
+//!
+//! Handlers of events that happen in softirqs do nothing for what is done already, because two
+//! programs report each of these events (see `hooks/set_state.rs`).
 
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_NOEXIST},
@@ -26,6 +29,13 @@ use crate::{
     },
     task, users,
 };
+
+/// A program's place among those that report the same event.
+#[derive(Clone, Copy)]
+pub enum Reporter {
+    First,
+    Second,
+}
 
 #[inline(always)]
 fn now() -> u64 {
@@ -51,16 +61,17 @@ pub fn opened(sock: Sock) {
     if let Some(previous) = find(sock) {
         release(sock, previous);
     }
-    if let Some(connection) = create(sock, 0, Counter::TableFullOutbound) {
+    if let Some(connection) = create(sock, 0, Some(Counter::TableFullOutbound)) {
         take_owner(connection);
         connection.birth_ns = now();
         tell(sock, connection);
     }
 }
 
-/// The handshake is done. Any context.
+/// The handshake is done. Any context. `reporter` is the program's place among those that report
+/// this event: only the first counts what found no room.
 #[inline(always)]
-pub fn established(sock: Sock, old_state: u8) {
+pub fn established(sock: Sock, old_state: u8, reporter: Reporter) {
     if gate_is_closed() {
         return;
     }
@@ -71,7 +82,7 @@ pub fn established(sock: Sock, old_state: u8) {
             tell(sock, connection);
             return;
         }
-        if old_state != tcp_state::SYN_RECV {
+        if connection.closed_ns == 0 {
             return;
         }
         // The pointer lives on in a new child; the release of the old one was missed.
@@ -80,7 +91,11 @@ pub fn established(sock: Sock, old_state: u8) {
     if old_state != tcp_state::SYN_RECV {
         return;
     }
-    if let Some(connection) = create(sock, flags::INBOUND, Counter::TableFullInbound) {
+    let table_full = match reporter {
+        Reporter::First => Some(Counter::TableFullInbound),
+        Reporter::Second => None,
+    };
+    if let Some(connection) = create(sock, flags::INBOUND, table_full) {
         let now = now();
         connection.established_ns = now;
         connection.birth_ns = now;
@@ -188,6 +203,9 @@ pub fn closed(sock: Sock, old_state: u8) {
         return;
     }
     let Some(connection) = find(sock) else { return };
+    if connection.closed_ns != 0 {
+        return;
+    }
     connection.closed_ns = now();
     connection.error = sock.error();
     connection.state_before_close = u32::from(old_state);
@@ -230,7 +248,8 @@ pub fn released(sock: Sock) {
     }
 }
 
-#[inline(always)]
+/// Not inlined: it is long, and five handlers end here.
+#[inline(never)]
 fn release(sock: Sock, connection: &mut Connection) {
     if connection.closed_ns == 0 {
         connection.closed_ns = now();
@@ -324,7 +343,7 @@ fn folded_row(key: FoldedKey, connection: &Connection) -> Option<*mut FoldedTota
 /// Inserts an entry and fills in what every connection has; nothing for one the filter rejects.
 /// `birth_ns` stays 0, "not complete", until the caller is done.
 #[inline(always)]
-fn create(sock: Sock, flags: u32, table_full: Counter) -> Option<&'static mut Connection> {
+fn create(sock: Sock, flags: u32, table_full: Option<Counter>) -> Option<&'static mut Connection> {
     let netns = sock.netns();
     let verdict = filter::judge_birth(sock, flags & flags::INBOUND != 0, netns);
     if verdict == Verdict::Drop {
@@ -334,11 +353,13 @@ fn create(sock: Sock, flags: u32, table_full: Counter) -> Option<&'static mut Co
         .insert(sock.key(), &NO_CONNECTION, u64::from(BPF_NOEXIST))
         .is_err()
     {
-        count(table_full, 1);
-        debug!(
-            (),
-            "table full: a connection in namespace {} is not traced", netns
-        );
+        if let Some(counter) = table_full {
+            count(counter, 1);
+            debug!(
+                (),
+                "table full: a connection in namespace {} is not traced", netns
+            );
+        }
         return None;
     }
     let connection = find(sock)?;

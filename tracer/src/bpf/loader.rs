@@ -193,11 +193,13 @@ impl Tracer {
             .map_err(|error| LoadError::Maps(programs::chain(&error)))
     }
 
-    /// Runs that the kernel skipped because a program was running on the same CPU already.
+    /// Runs that the kernel skipped because the program was running on the same CPU already. Where
+    /// two programs report the same events, one of them always runs, so their misses are none.
     pub fn missed_runs(&self) -> u64 {
-        self.ebpf
-            .programs()
-            .filter_map(|(_, program)| program.fd().ok())
+        PROGRAMS
+            .iter()
+            .filter(|spec| spec.twin.is_none())
+            .filter_map(|spec| self.ebpf.program(spec.name)?.fd().ok())
             .filter_map(|fd| recursion_misses(fd).ok().flatten())
             .sum()
     }

@@ -36,6 +36,9 @@ pub struct Spec {
     pub need: Need,
     /// First kernel that has the hook.
     pub since: &'static str,
+    /// The program that reports the same events where the kernel skips this one, because it was
+    /// running on that CPU already.
+    pub twin: Option<&'static str>,
 }
 
 /// The name of this way to attach.
@@ -43,7 +46,7 @@ pub const BACKEND: &str = "tracepoint";
 
 /// Every program of the tracepoint backend, in the order of attachment. Bytes come before the life
 /// cycle: a connection that is born with a table entry must not move bytes unseen.
-pub const PROGRAMS: [Spec; 5] = [
+pub const PROGRAMS: [Spec; 7] = [
     Spec {
         name: "send_length",
         hook: Hook::BtfTracepoint("sock_send_length"),
@@ -51,6 +54,7 @@ pub const PROGRAMS: [Spec; 5] = [
             "bytes sent are known at the end of a connection only, and not per process",
         ),
         since: "6.3",
+        twin: None,
     },
     Spec {
         name: "recv_length",
@@ -59,6 +63,7 @@ pub const PROGRAMS: [Spec; 5] = [
             "bytes received are known at the end of a connection only, and not per process",
         ),
         since: "6.3",
+        twin: None,
     },
     Spec {
         name: "accept_exit",
@@ -67,18 +72,35 @@ pub const PROGRAMS: [Spec; 5] = [
             "an accepted connection has its process only from its first send or receive on",
         ),
         since: "5.5",
+        twin: None,
+    },
+    Spec {
+        name: "destroy_sock_again",
+        hook: Hook::BtfTracepoint("tcp_destroy_sock"),
+        need: Need::Required,
+        since: "5.5",
+        twin: Some("destroy_sock"),
     },
     Spec {
         name: "destroy_sock",
         hook: Hook::BtfTracepoint("tcp_destroy_sock"),
         need: Need::Required,
         since: "5.5",
+        twin: Some("destroy_sock_again"),
+    },
+    Spec {
+        name: "set_state_again",
+        hook: Hook::BtfTracepoint("inet_sock_set_state"),
+        need: Need::Required,
+        since: "5.5",
+        twin: Some("set_state"),
     },
     Spec {
         name: "set_state",
         hook: Hook::BtfTracepoint("inet_sock_set_state"),
         need: Need::Required,
         since: "5.5",
+        twin: Some("set_state_again"),
     },
 ];
 
@@ -142,4 +164,34 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         cause = next.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn twins_name_each_other_and_share_their_hook() {
+        let find = |name| PROGRAMS.iter().find(|spec| spec.name == name);
+        for spec in PROGRAMS.iter().filter(|spec| spec.twin.is_some()) {
+            let twin = spec.twin.and_then(find).unwrap();
+            assert_eq!(twin.twin, Some(spec.name));
+            assert_eq!(twin.hook, spec.hook);
+        }
+    }
+
+    #[test]
+    fn every_program_is_in_the_object() {
+        use object::{Object, ObjectSymbol};
+        let bytes = super::super::object::checked().unwrap();
+        let file = object::File::parse(bytes).unwrap();
+        for spec in &PROGRAMS {
+            let symbol = file.symbol_by_name(spec.name);
+            assert!(
+                symbol.is_some_and(|symbol| symbol.is_definition()),
+                "{}",
+                spec.name
+            );
+        }
+    }
 }

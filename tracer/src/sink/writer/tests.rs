@@ -134,6 +134,45 @@ fn room_comes_back_when_the_consumer_wakes_up() {
 }
 
 #[test]
+fn who_waits_for_room_gets_it_when_a_chunk_is_taken() {
+    let (target, strings) = puppet();
+    let output = Output::start(target, 4);
+    output.push(Bytes::from_static(b"aaaa"), 1);
+    strings.wait_for_a_call();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let none = tokio::time::timeout(Duration::ZERO, output.room(1)).await;
+        assert!(none.is_err(), "the consumer has taken nothing yet");
+        let (room, ()) = tokio::join!(tokio::time::timeout(FOREVER, output.room(4)), async {
+            strings.order(Ok(4));
+        });
+        room.unwrap();
+    });
+    output.push(Bytes::from_static(b"bbbb"), 1);
+    assert_eq!(output.dropped(), 0);
+}
+
+#[test]
+fn nobody_waits_for_room_in_an_output_that_ended() {
+    let (target, strings) = puppet();
+    let output = Output::start(target, 4);
+    output.push(Bytes::from_static(b"aaaa"), 1);
+    strings.wait_for_a_call();
+    strings.order(Err(ErrorKind::BrokenPipe.into()));
+    wait_for_the_end(&output);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    runtime
+        .block_on(async { tokio::time::timeout(FOREVER, output.room(4)).await })
+        .unwrap();
+}
+
+#[test]
 fn a_reader_that_left_ends_the_output_and_the_rest_is_counted() {
     let (target, strings) = puppet();
     let output = Output::start(target, 100);
