@@ -98,6 +98,27 @@ fn route(filter: &Filter, sock: Sock) -> Option<bool> {
     }
 }
 
+/// Whether an outbound attempt without a table entry would have been traced, by tests that could
+/// not be decided before it had its port and route. Its owner is not known here.
+#[inline(always)]
+pub fn was_undecided(sock: Sock) -> bool {
+    let filter = FILTER.load();
+    if filter.tests & (test::LOCAL_PORT | test::NO_LOOPBACK) == 0 {
+        return false;
+    }
+    let mut flow = Flow::default();
+    sock.read_flow(&mut flow);
+    let facts = Facts {
+        flow: &flow,
+        inbound: false,
+        tgid: 0,
+        uid: 0,
+        netns: sock.netns(),
+        loopback_route: route(&filter, sock),
+    };
+    filter.verdict(&facts, &Maps) == Verdict::Keep
+}
+
 /// Whether a socket without a table entry would have been traced: one that the running task just
 /// accepted, or (`accepted` false) any other. Of that one nobody knows direction and owner, which
 /// are facts of its birth: with a filter on them it is not counted as missing.

@@ -89,6 +89,7 @@ pub fn established(sock: Sock, old_state: u8, reporter: Reporter) {
         release(sock, connection);
     }
     if old_state != tcp_state::SYN_RECV {
+        untracked_attempt(sock, reporter);
         return;
     }
     let table_full = match reporter {
@@ -100,6 +101,15 @@ pub fn established(sock: Sock, old_state: u8, reporter: Reporter) {
         connection.established_ns = now;
         connection.birth_ns = now;
         // No news: they come when a process accepts, or at the end.
+    }
+}
+
+/// An outbound attempt has its port now, and no entry: counts it as missing if it should have one
+/// and the filter could not tell when it was made.
+#[inline(always)]
+fn untracked_attempt(sock: Sock, reporter: Reporter) {
+    if matches!(reporter, Reporter::First) && filter::was_undecided(sock) {
+        count(Counter::TableFullOutbound, 1);
     }
 }
 
@@ -198,11 +208,16 @@ pub fn closing(sock: Sock) {
 
 /// TCP is over. Any context, unless the state says that a local call did it.
 #[inline(always)]
-pub fn closed(sock: Sock, old_state: u8) {
+pub fn closed(sock: Sock, old_state: u8, reporter: Reporter) {
     if gate_is_closed() {
         return;
     }
-    let Some(connection) = find(sock) else { return };
+    let Some(connection) = find(sock) else {
+        if old_state == tcp_state::SYN_SENT {
+            untracked_attempt(sock, reporter);
+        }
+        return;
+    };
     if connection.closed_ns != 0 {
         return;
     }
@@ -353,7 +368,10 @@ fn create(sock: Sock, flags: u32, table_full: Option<Counter>) -> Option<&'stati
         .insert(sock.key(), &NO_CONNECTION, u64::from(BPF_NOEXIST))
         .is_err()
     {
-        if let Some(counter) = table_full {
+        // Of an undecided attempt nobody can say yet whether it is missing.
+        if verdict == Verdict::Keep
+            && let Some(counter) = table_full
+        {
             count(counter, 1);
             debug!(
                 (),

@@ -27,7 +27,7 @@ fn set_state(ctx: BtfTracePointContext) -> i32 {
         SYN_SENT => table::opened(sock),
         ESTABLISHED => table::established(sock, old, Reporter::First),
         FIN_WAIT1 | LAST_ACK => table::closing(sock),
-        CLOSE if old != LISTEN => table::closed(sock, old),
+        CLOSE if old != LISTEN => table::closed(sock, old, Reporter::First),
         _ => {}
     }
     0
@@ -44,7 +44,7 @@ fn set_state_again(ctx: BtfTracePointContext) -> i32 {
     }
     match new {
         ESTABLISHED => table::established(sock, old, Reporter::Second),
-        CLOSE if old != LISTEN => table::closed(sock, old),
+        CLOSE if old != LISTEN => table::closed(sock, old, Reporter::Second),
         _ => {}
     }
     0
