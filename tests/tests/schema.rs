@@ -1,0 +1,81 @@
+//! `docs/record.schema.json` describes every record there is, and nothing that is not.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use tests::generator::Workload;
+use tests::harness::can_trace;
+use tests::namespace::Namespace;
+use tests::tracer::Tracer;
+
+const SCHEMA: &str = include_str!("../../docs/record.schema.json");
+
+/// The schema with every object closed: a field that nobody described is an error here, though
+/// readers must bear it.
+fn closed(mut schema: Value) -> Value {
+    match &mut schema {
+        Value::Object(object) => {
+            if object.contains_key("properties") {
+                object.insert("additionalProperties".to_owned(), Value::Bool(false));
+            }
+            for value in object.values_mut() {
+                *value = closed(value.take());
+            }
+        }
+        Value::Array(values) => {
+            for value in values {
+                *value = closed(value.take());
+            }
+        }
+        _ => {}
+    }
+    schema
+}
+
+#[test]
+fn records_of_every_event_fit_the_schema_and_use_all_of_it() {
+    if !can_trace() {
+        return;
+    }
+    let schema: Value = serde_json::from_str(SCHEMA).expect("the schema is JSON");
+    let validator = jsonschema::validator_for(&closed(schema.clone())).expect("a valid schema");
+    let namespace = Namespace::new();
+    let tracer = Tracer::start(&namespace, "--events io --ring-size 64MiB");
+    let mut held = Workload::start(&namespace, "hold --connections 3");
+    held.ready();
+    for scenario in [
+        "echo --family mapped",
+        "fork-after-accept",
+        "refused",
+        "never-accepted",
+        "paths",
+    ] {
+        Workload::run(&namespace, scenario);
+    }
+    Workload::run(&namespace, "churn --connections 120");
+    let finished = tracer.stop();
+    held.finish();
+    let mut events = BTreeSet::new();
+    let mut fields = BTreeSet::new();
+    for record in &finished.records {
+        if let Err(error) = validator.validate(record) {
+            panic!("{error}: {record}");
+        }
+        events.insert(record["event"].to_string());
+        fields.extend(record.as_object().expect("an object").keys().cloned());
+    }
+    let described = |pointer: &str| schema.pointer(pointer).expect("part of the schema");
+    let all_events = described("/properties/event/enum")
+        .as_array()
+        .expect("a list");
+    // A run without a second of traffic has no traffic record.
+    let seen = events
+        .iter()
+        .filter(|event| event.as_str() != "\"traffic\"")
+        .count();
+    assert_eq!(seen, all_events.len() - 1, "{events:?}");
+    let all_fields = described("/properties").as_object().expect("an object");
+    for field in all_fields.keys() {
+        assert!(fields.contains(field), "no record has {field}");
+    }
+}
