@@ -58,11 +58,15 @@ pub struct FoldedTotals {
     pub tx: u64,
     /// Bytes received.
     pub rx: u64,
+    /// Part of `tx` that the owner sent; of the rest the process is not known.
+    pub owner_tx: u64,
+    /// Part of `rx` that was copied to the owner.
+    pub owner_rx: u64,
     /// The owner's name.
     pub name: [u8; NAME_LEN],
 }
 
-const _: () = assert!(size_of::<FoldedTotals>() == 48 && align_of::<FoldedTotals>() == 8);
+const _: () = assert!(size_of::<FoldedTotals>() == 64 && align_of::<FoldedTotals>() == 8);
 
 impl FoldedTotals {
     /// Nothing folded yet.
@@ -71,6 +75,8 @@ impl FoldedTotals {
         failures: 0,
         tx: 0,
         rx: 0,
+        owner_tx: 0,
+        owner_rx: 0,
         name: [0; NAME_LEN],
     };
 }

@@ -98,7 +98,9 @@ unsafe fn copy(from: &Connection, to: *mut Connection) {
 fn submit<T>(entry: RingBufEntry<T>) {
     let Config { wake_bytes, .. } = CONFIG.load();
     let unread = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA));
-    let wake = if unread >= u64::from(wake_bytes) {
+    let before = unread.saturating_sub(size_of::<T>() as u64);
+    // `wake_bytes` is a power of two: the reader is woken once for each multiple that is passed.
+    let wake = if (unread ^ before) >= u64::from(wake_bytes) {
         BPF_RB_FORCE_WAKEUP
     } else {
         BPF_RB_NO_WAKEUP

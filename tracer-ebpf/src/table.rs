@@ -48,7 +48,8 @@ fn find(sock: Sock) -> Option<&'static mut Connection> {
     let connection = CONNECTIONS.get_ptr_mut(sock.key())?;
     // SAFETY: the value lives until the socket's release, and whoever calls a handler holds the
     // socket. Fields that two CPUs may write at once are only touched by `maps::add`.
-    Some(unsafe { &mut *connection })
+    let connection = unsafe { &mut *connection };
+    (!connection.is(flags::RELEASED)).then_some(connection)
 }
 
 /// A SYN is about to be sent. Process context: the running task is the owner.
@@ -120,7 +121,9 @@ pub fn accepted(sock: Sock) {
         return;
     }
     match find(sock) {
-        Some(connection) => take(sock, connection, 0),
+        Some(connection) => {
+            take(sock, connection, 0);
+        }
         None => {
             if filter::would_trace(sock, true) {
                 count(Counter::UntrackedAccepts, 1);
@@ -134,15 +137,16 @@ pub fn accepted(sock: Sock) {
     }
 }
 
+/// Makes the running task the owner; `false` if the filter does not want it, and the entry is gone.
 #[inline(always)]
-fn take(sock: Sock, connection: &mut Connection, how: u32) {
+fn take(sock: Sock, connection: &mut Connection, how: u32) -> bool {
     if connection.owner.tgid != 0 || !connection.is(flags::INBOUND) {
-        return;
+        return true;
     }
     connection.accepted_ns = now();
     connection.flags |= how;
     take_owner(connection);
-    tell(sock, connection);
+    tell(sock, connection)
 }
 
 /// A send or receive call moved `bytes` (> 0). Process context: the running task called.
@@ -154,8 +158,8 @@ pub fn moved(sock: Sock, send: bool, bytes: u64) {
         untracked(sock, send, bytes);
         return;
     };
-    if connection.owner.tgid == 0 {
-        take(sock, connection, flags::OWNER_BY_IO);
+    if connection.owner.tgid == 0 && !take(sock, connection, flags::OWNER_BY_IO) {
+        return;
     }
     let is_owner = connection.owner.tgid == tgid;
     let total = match (is_owner, send) {
@@ -232,9 +236,14 @@ pub fn closed(sock: Sock, old_state: u8, reporter: Reporter) {
     if connection.flow.local_port == 0 {
         connection.flow.local_port = sock.source_port();
     }
+    let failed = matches!(old_state, tcp_state::SYN_SENT | tcp_state::SYN_RECV);
+    if connection.established_ns == 0 && !failed {
+        // Nobody told us, but it was.
+        connection.established_ns = connection.birth_ns;
+    }
     let aborted_here = connection.error == 0
         && matches!(old_state, tcp_state::ESTABLISHED | tcp_state::CLOSE_WAIT);
-    if connection.established_ns == 0 {
+    if failed {
         connection.flags |= flags::FAILED;
         if connection.error == 0 {
             closing(sock);
@@ -280,12 +289,14 @@ fn release(sock: Sock, connection: &mut Connection) {
             keep_for_later(sock, connection);
         }
     }
-    forget(sock);
+    forget(sock, connection);
 }
 
 #[inline(always)]
-fn forget(sock: Sock) {
-    // It can only fail because the entry is gone already.
+fn forget(sock: Sock, connection: &mut Connection) {
+    connection.flags |= flags::RELEASED;
+    // It can fail (EBUSY) when this CPU was interrupted in the same hash bucket: the entry stays
+    // then, and whoever finds it sees that it is nobody's.
     let _ = CONNECTIONS.remove(sock.key());
 }
 
@@ -338,6 +349,8 @@ fn fold(connection: &Connection) {
         );
         add(&raw mut (*row).tx, connection.tx());
         add(&raw mut (*row).rx, connection.rx());
+        add(&raw mut (*row).owner_tx, connection.owner_tx);
+        add(&raw mut (*row).owner_rx, connection.owner_rx);
     }
     count(Counter::Folded, 1);
 }
@@ -365,7 +378,7 @@ fn create(sock: Sock, flags: u32, table_full: Option<Counter>) -> Option<&'stati
         return None;
     }
     if CONNECTIONS
-        .insert(sock.key(), &NO_CONNECTION, u64::from(BPF_NOEXIST))
+        .insert(sock.key(), &NO_CONNECTION, u64::from(BPF_ANY))
         .is_err()
     {
         // Of an undecided attempt nobody can say yet whether it is missing.
@@ -397,15 +410,19 @@ fn take_owner(connection: &mut Connection) {
     task::write_current(&mut connection.owner);
 }
 
-/// Sends news once the filter is decided; a connection it rejects is forgotten.
+/// Sends news once the filter is decided; `false` if it rejects the connection, which is forgotten.
 #[inline(always)]
-fn tell(sock: Sock, connection: &mut Connection) {
+fn tell(sock: Sock, connection: &mut Connection) -> bool {
     if connection.is(flags::UNDECIDED) {
         match filter::judge(sock, connection) {
             Verdict::Keep => connection.flags &= !flags::UNDECIDED,
-            Verdict::Undecided => return,
-            Verdict::Drop => return forget(sock),
+            Verdict::Undecided => return true,
+            Verdict::Drop => {
+                forget(sock, connection);
+                return false;
+            }
         }
     }
     emit::news(sock.key(), connection);
+    true
 }

@@ -90,8 +90,8 @@ impl Aggregate {
         }
     }
 
-    /// Counts connections that were kept as sums only. Who moved their bytes is not known beyond
-    /// the owner.
+    /// Counts connections that were kept as sums only. Who moved the bytes that their owner did not
+    /// is not known.
     pub fn add_folded(&mut self, key: &FoldedKey, totals: &FoldedTotals) {
         let inbound = key.inbound == 1;
         let accepted = key.tgid != 0;
@@ -131,14 +131,18 @@ impl Aggregate {
             owner,
             counts,
         });
-        self.credit(
-            owner,
-            Counts {
-                tx: totals.tx,
-                rx: totals.rx,
-                ..Counts::default()
-            },
-        );
+        let by_owner = Counts {
+            tx: totals.owner_tx,
+            rx: totals.owner_rx,
+            ..Counts::default()
+        };
+        let by_others = Counts {
+            tx: totals.tx.saturating_sub(totals.owner_tx),
+            rx: totals.rx.saturating_sub(totals.owner_rx),
+            ..Counts::default()
+        };
+        self.credit(owner, by_owner);
+        self.credit(None, by_others);
     }
 
     fn count(&mut self, row: &Row<'_>) {

@@ -1,14 +1,15 @@
 //! From the kernel's maps to records: reads what is new, asks [`Track`] what it means.
 
-use std::collections::HashSet;
 use std::io;
 
 use aya::maps::MapError;
+use hashbrown::{HashMap, HashSet};
 use tracer_common::connection::{Connection, ConnectionKey, flags};
 use tracer_common::counters::Counter;
 
+use crate::aggregate::Aggregate;
 use crate::bpf::ring::Ring;
-use crate::bpf::snapshot::{Maps, UserRow};
+use crate::bpf::snapshot::{Maps, UserRow, adds_up};
 use crate::clock;
 use crate::decode::Decoded;
 use crate::record::Record;
@@ -22,6 +23,8 @@ const DRAIN: usize = 4096;
 pub struct Collector {
     maps: Maps,
     track: Track,
+    /// Whether traffic of open connections is told.
+    traffic: bool,
     /// Sockets that moved bytes in this traffic interval.
     touched: HashSet<u64>,
     unknown_records: u64,
@@ -29,27 +32,35 @@ pub struct Collector {
     folded_seen: u64,
     /// News were late: the table has something that nobody told us.
     sweep_due: bool,
+    /// The users map was read as a whole in this interval.
+    users_scanned: bool,
+    /// Connections that have rows in the users map and no table entry: of those that are so again
+    /// an interval later, nobody else will remove them.
+    orphans: HashSet<ConnectionKey>,
 }
 
 impl Collector {
     /// Starts with empty tables, and has the kernel side start counting.
-    pub fn start(mut maps: Maps, mut track: Track) -> io::Result<Self> {
+    pub fn start(mut maps: Maps, mut track: Track, traffic: bool) -> io::Result<Self> {
         track.set_wall_offset(clock::wall_offset_ns());
         maps.advance_epoch().map_err(other)?;
         Ok(Self {
             maps,
             track,
+            traffic,
             touched: HashSet::new(),
             unknown_records: 0,
             late_news_seen: 0,
             folded_seen: 0,
             sweep_due: false,
+            users_scanned: false,
+            orphans: HashSet::new(),
         })
     }
 
     /// Reads the ring, and what did not fit into it. Returns whether more is waiting.
     pub fn drain(&mut self, ring: &mut Ring, out: &mut Vec<Record>) -> io::Result<bool> {
-        let emptied = self.read_ring(ring, out);
+        let emptied = self.read_ring(ring, DRAIN, out);
         let late_news = self.maps.counter(Counter::RingFull);
         if late_news != self.late_news_seen {
             self.late_news_seen = late_news;
@@ -59,10 +70,11 @@ impl Collector {
         Ok(!emptied)
     }
 
-    fn read_ring(&mut self, ring: &mut Ring, out: &mut Vec<Record>) -> bool {
-        ring.drain(DRAIN, |decoded| match decoded {
+    /// Reads at most `limit` records; returns whether the ring is empty.
+    fn read_ring(&mut self, ring: &mut Ring, limit: usize, out: &mut Vec<Record>) -> bool {
+        ring.drain(limit, |decoded| match decoded {
             Decoded::News(key, connection) => {
-                let users = self.users(key, &connection);
+                let users = self.take_users(key, &connection);
                 self.track.news(key, &connection, &users, out);
             }
             Decoded::Touched(sk) => {
@@ -74,33 +86,50 @@ impl Collector {
     }
 
     /// The users of a connection that is over; nobody asks before.
-    fn users(&mut self, key: ConnectionKey, connection: &Connection) -> Vec<UserRow> {
+    fn take_users(&mut self, key: ConnectionKey, connection: &Connection) -> Vec<UserRow> {
         if connection.last_user == 0 || !connection.is(flags::RELEASED) {
             return Vec::new();
         }
-        self.maps.users(key, connection, true)
+        let mut users = self.maps.users(key, connection);
+        if !adds_up(connection, &users) {
+            users = self.scan_users(key).unwrap_or(users);
+        }
+        self.maps.forget_users(&users);
+        users
+    }
+
+    /// Reads the whole users map for one connection, at most once an interval, and not if rows are
+    /// missing because the map was full. What is not found stays unattributed.
+    fn scan_users(&mut self, key: ConnectionKey) -> Option<Vec<UserRow>> {
+        if self.users_scanned || self.maps.counter(Counter::UsersFull) != 0 {
+            return None;
+        }
+        self.users_scanned = true;
+        self.maps.all_users().ok()?.remove(&key)
     }
 
     /// The pending map is read first and told last: news of the same connections are in the ring
     /// already, and must not come after their end.
     fn take_late_releases(&mut self, ring: &mut Ring, out: &mut Vec<Record>) -> io::Result<()> {
         let late = self.maps.take_pending()?;
-        while !self.read_ring(ring, out) {}
+        self.read_ring(ring, ring.most_records(), out);
         self.track.age_late_releases();
         for (key, connection) in late {
-            let users = self.users(key, &connection);
+            let users = self.take_users(key, &connection);
             self.track.late_release(key, &connection, &users, out);
         }
         Ok(())
     }
 
     /// Ends a traffic interval: tells what moved in it.
-    pub fn interval(&mut self, out: &mut Vec<Record>) -> io::Result<()> {
+    pub fn interval(&mut self, ring: &mut Ring, out: &mut Vec<Record>) -> io::Result<()> {
         self.track.set_wall_offset(clock::wall_offset_ns());
+        self.users_scanned = false;
         let epoch = self.maps.advance_epoch().map_err(other)?;
         let now_ns = clock::mono_ns();
         if std::mem::take(&mut self.sweep_due) {
-            self.sweep(now_ns, out)?;
+            self.take_late_releases(ring, out)?;
+            self.sweep(ring, now_ns, out)?;
         }
         let (maps, track) = (&self.maps, &mut self.track);
         self.touched.retain(|sk| {
@@ -119,41 +148,85 @@ impl Collector {
     }
 
     /// Reads the whole table for what the ring could not take.
-    fn sweep(&mut self, now_ns: u64, out: &mut Vec<Record>) -> io::Result<()> {
+    fn sweep(&mut self, ring: &mut Ring, now_ns: u64, out: &mut Vec<Record>) -> io::Result<()> {
+        let folded = self.maps.counter(Counter::Folded) + self.maps.counter(Counter::FoldLost);
+        let some_folded = std::mem::replace(&mut self.folded_seen, folded) != folded;
+        let known = if some_folded {
+            self.track.live_keys()
+        } else {
+            Vec::new()
+        };
         let table = self.maps.connections()?;
         for (key, connection) in &table {
-            self.track.traffic(*key, connection, now_ns, out);
+            if self.traffic {
+                self.track.traffic(*key, connection, now_ns, out);
+            } else if connection.flags & (flags::RELEASED | flags::UNDECIDED) == 0 {
+                self.track.news(*key, connection, &[], out);
+            }
         }
-        let folded = self.maps.counter(Counter::Folded) + self.maps.counter(Counter::FoldLost);
-        if folded != self.folded_seen {
-            self.folded_seen = folded;
-            self.track.retain_live(table.iter().map(|(key, _)| *key));
+        if some_folded {
+            // Ends that were told by the ring are over in the usual way; the others left as sums.
+            self.read_ring(ring, ring.most_records(), out);
+            let alive: HashSet<_> = table.iter().map(|(key, _)| *key).collect();
+            self.track
+                .forget(known.iter().filter(|key| !alive.contains(*key)));
+            self.remove_orphans(&alive)?;
         }
         Ok(())
     }
 
-    /// Stops the count at this moment and reads everything that is left.
+    fn remove_orphans(&mut self, alive: &HashSet<ConnectionKey>) -> io::Result<()> {
+        let mut rows = self.maps.all_users()?;
+        rows.retain(|key, _| !alive.contains(key));
+        for key in &self.orphans {
+            if let Some(rows) = rows.remove(key) {
+                self.maps.forget_users(&rows);
+            }
+        }
+        self.orphans = rows.into_keys().collect();
+        Ok(())
+    }
+
+    /// Stops the count at this moment and reads everything that is left. After an error the rest
+    /// is still read.
     pub fn finish(
         mut self,
         ring: &mut Ring,
-        aggregate: &mut crate::aggregate::Aggregate,
+        aggregate: &mut Aggregate,
         out: &mut Vec<Record>,
-    ) -> io::Result<Loss> {
-        self.maps.close_gate().map_err(other)?;
-        while !self.read_ring(ring, out) {}
-        self.take_late_releases(ring, out)?;
+    ) -> (Loss, Option<io::Error>) {
+        let closed = self.maps.close_gate().map_err(other);
+        self.read_ring(ring, ring.most_records(), out);
+        let late = self.take_late_releases(ring, out);
+        let open = self.tell_open(out);
+        let folded = self.maps.folded().map(|rows| {
+            for (key, totals) in rows {
+                aggregate.add_folded(&key, &totals);
+            }
+        });
+        let error = closed.and(late).and(open).and(folded).err();
+        (self.loss(), error)
+    }
+
+    fn tell_open(&mut self, out: &mut Vec<Record>) -> io::Result<()> {
         let now_ns = clock::mono_ns();
-        for (key, connection) in self.maps.connections()? {
+        let table = self.maps.connections()?;
+        let shared = table
+            .iter()
+            .any(|(_, connection)| connection.last_user != 0);
+        let users = if shared {
+            self.maps.all_users()?
+        } else {
+            HashMap::new()
+        };
+        for (key, connection) in table {
             if connection.flags & (flags::UNDECIDED | flags::RELEASED) == 0 {
-                let users = self.maps.users(key, &connection, false);
+                let users = users.get(&key).map_or(&[][..], Vec::as_slice);
                 self.track
-                    .open_at_exit(key, &connection, &users, now_ns, out);
+                    .open_at_exit(key, &connection, users, now_ns, out);
             }
         }
-        for (key, totals) in self.maps.folded()? {
-            aggregate.add_folded(&key, &totals);
-        }
-        Ok(self.loss())
+        Ok(())
     }
 
     /// What the kernel side and the ring reader know to be missing or late.

@@ -1,73 +1,29 @@
 //! The end of a run: where the tables go, and the exit code.
 
 use std::io::{self, IsTerminal, Write};
-use std::time::Duration;
 
 use bytes::BytesMut;
 
 use crate::exit;
 use crate::options::{Options, OutputFormat};
+use crate::publish::StreamEnd;
 use crate::report;
 use crate::report::text::Style;
 use crate::say::say;
 use crate::sink::file::SummaryFile;
-use crate::sink::writer::{Finished, Output, State};
-use crate::stop::Stop;
+use crate::sink::writer::Finished;
 use crate::summary::Summary;
 use crate::terminal;
 
-/// How long the end of the run waits for a slow consumer.
-const PATIENCE: Duration = Duration::from_secs(2);
-
-/// How the record stream ended.
+/// What the exit code depends on beside the tables.
 #[derive(Debug)]
-pub struct StreamEnd {
-    /// `None` without a stream, or when a second signal cut the waiting short.
-    pub finished: Option<Finished>,
-    /// Whether stdout can still be written to.
-    pub readable: bool,
-    /// Records that were not written.
-    pub dropped: u64,
-}
-
-/// Waits for the consumer to take what is queued, but not past its patience, and not past a second
-/// signal.
-pub async fn finish_stream(output: Option<Output>, stop: &mut Stop) -> StreamEnd {
-    let Some(output) = output else {
-        return StreamEnd {
-            finished: None,
-            readable: true,
-            dropped: 0,
-        };
-    };
-    let dropped = output.dropped();
-    let waiting = output.unwritten();
-    let finished = if matches!(output.state(), State::Running) {
-        let finishing = tokio::task::spawn_blocking(move || output.finish(PATIENCE));
-        tokio::select! {
-            biased;
-            finished = finishing => finished.ok(),
-            () = stop.requested() => None,
-        }
-    } else {
-        // It ended by itself: there is nothing to wait for, and no signal may hide why.
-        Some(output.finish(Duration::ZERO))
-    };
-    let unwritten = match &finished {
-        Some(Finished::Flushed) => 0,
-        Some(
-            Finished::Stalled { records }
-            | Finished::Closed { records }
-            | Finished::Failed { records, .. },
-        ) => *records,
-        None => waiting,
-    };
-    let readable = matches!(finished, Some(Finished::Flushed));
-    StreamEnd {
-        finished,
-        readable,
-        dropped: dropped + unwritten,
-    }
+pub struct Outcome {
+    /// What ended the run early; the tables hold what was seen until then.
+    pub error: Option<io::Error>,
+    /// How the record stream ended.
+    pub stream: StreamEnd,
+    /// Whether something that the run would have used is not attached.
+    pub hooks_missing: bool,
 }
 
 /// Writes the tables and gives the exit code.
@@ -75,38 +31,49 @@ pub fn conclude(
     options: &Options,
     summary: &Summary,
     file: Option<SummaryFile>,
-    stream: &StreamEnd,
+    outcome: &Outcome,
 ) -> u8 {
-    let mut code = exit::CLEAN;
-    if let Some(Finished::Failed { error, records }) = &stream.finished {
+    let mut errors = Vec::new();
+    if let Some(Finished::Failed { error, records }) = &outcome.stream.finished {
         let place = options
             .output
             .as_ref()
             .map_or_else(|| "stdout".to_owned(), |path| path.display().to_string());
-        say(&format!(
-            "error: cannot write to {place}: {error}; {records} records are missing"
+        errors.push(format!(
+            "cannot write to {place}: {error}; {records} records are missing"
         ));
-        code = exit::FAILURE;
     }
     if let Some(file) = file
         && let Err(error) = file.write(&for_file(options, summary))
     {
-        say(&format!("error: --summary: {error}"));
-        code = exit::FAILURE;
+        errors.push(format!("--summary: {error}"));
     }
-    let on_stdout =
-        options.format == OutputFormat::Live && (stream.readable || options.output.is_some());
+    let flushed = matches!(outcome.stream.finished, None | Some(Finished::Flushed));
+    let on_stdout = options.format == OutputFormat::Live && (flushed || options.output.is_some());
     if let Err(error) = print(summary, on_stdout, options.top)
         && error.kind() != io::ErrorKind::BrokenPipe
     {
-        say(&format!("error: cannot print the summary: {error}"));
-        code = exit::FAILURE;
+        errors.push(format!("cannot print the summary: {error}"));
+    }
+    if let Some(error) = &outcome.error {
+        errors.push(format!(
+            "the kernel side cannot be read any more: {error}; the tables end there"
+        ));
     }
     if options.strict && summary.loss.is_lossy() {
-        say("error: --strict: something was lost, see the loss lines above");
-        code = exit::FAILURE;
+        errors.push("--strict: something was lost, see the loss lines".to_owned());
     }
-    code
+    if options.strict && outcome.hooks_missing {
+        errors.push("--strict: not every hook is attached, see the notes at the start".to_owned());
+    }
+    for error in &errors {
+        say(&format!("error: {error}"));
+    }
+    if errors.is_empty() {
+        exit::CLEAN
+    } else {
+        exit::FAILURE
+    }
 }
 
 fn for_file(options: &Options, summary: &Summary) -> Vec<u8> {

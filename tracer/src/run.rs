@@ -1,24 +1,28 @@
-//! One run: attach, loop over ring, timer and stop, detach, print the tables.
+//! One run: attach, loop over ring, timer and stop, print the tables.
 
 use std::future::pending;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use aya_log::EbpfLogger;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::aggregate::Run;
+use crate::bpf::log::Log;
 use crate::bpf::programs::BACKEND;
 use crate::bpf::ring::Ring;
 use crate::carrier::Carriers;
 use crate::clock;
 use crate::collect::Collector;
-use crate::conclude::{conclude, finish_stream};
+use crate::conclude::{Outcome, conclude};
 use crate::host;
 use crate::identity::Identity;
-use crate::options::Options;
+use crate::options::{Events, Options};
 use crate::preflight::Machine;
 use crate::publish::Publisher;
+use crate::record::Record;
 use crate::sink::file::open_summary;
 use crate::start;
 use crate::stop::Stop;
@@ -26,8 +30,12 @@ use crate::track::Track;
 
 /// How often the ring is read when nothing in it is worth a wake-up.
 const TICK: Duration = Duration::from_millis(100);
-/// Ticks a traffic interval.
-const INTERVAL_TICKS: u32 = 10;
+/// A traffic interval.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often processes are looked at again for who carries our output; first after one interval,
+/// when a pipeline has all its stages.
+const REFRESH: Duration = Duration::from_mins(1);
 
 /// Runs until a signal, the end of `--duration`, or the end of the output. Returns the exit code.
 pub async fn run(mut options: Options) -> anyhow::Result<u8> {
@@ -43,54 +51,44 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
     let stream = start::open_stream(&options)?;
 
     let mut tracer = start::attach(&options, &machine)?;
-    let mut ring = Ring::new(tracer.take_ring()?).context("cannot wait for the ring buffer")?;
-    let mut log = options.debug.then(|| tracer.take_log()).transpose()?;
+    let ring = Ring::new(tracer.take_ring()?, options.ring_bytes)
+        .context("cannot wait for the ring buffer")?;
+    let log = options.debug.then(|| tracer.take_log()).transpose()?;
     let host: Arc<str> = host::name().into();
     let identity = Identity::new(&host::boot_id(), &host::secret().context("/dev/urandom")?);
     let track = Track::new(identity, Arc::clone(&host));
-    let mut publisher = Publisher::new(stream, Carriers::detect());
-    let mut collector = Collector::start(tracer.take_maps()?, track)?;
+    let publisher = Publisher::new(stream, Carriers::detect());
+    let traffic = options.events != Events::Lifecycle;
+    let collector = Collector::start(tracer.take_maps()?, track, traffic)?;
     let started = Instant::now();
     start::say_ready(&mut options, &tracer)?;
 
-    let mut records = Vec::new();
-    let mut ticks = interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut ticks_left = INTERVAL_TICKS;
+    let mut watch = Watch {
+        ring,
+        log,
+        collector,
+        publisher,
+        records: Vec::new(),
+    };
     let deadline = options.duration.map(|duration| started + duration);
-    loop {
-        tokio::select! {
-            biased;
-            () = stop.requested() => break,
-            () = publisher.output_ended() => break,
-            () = wait_until(deadline) => break,
-            _ = ticks.tick() => {
-                ticks_left -= 1;
-                if ticks_left == 0 {
-                    ticks_left = INTERVAL_TICKS;
-                    collector.interval(&mut records)?;
-                }
-                if let Some(log) = &mut log {
-                    log.flush();
-                }
-            }
-            filled = ring.filled() => filled?,
-        }
-        // More may be waiting after one round; signals get their turn in between.
-        if collector.drain(&mut ring, &mut records)? {
-            ticks.reset_immediately();
-        }
-        publisher.publish(&mut records).await;
-    }
+    let mut error = watch.until(&mut stop, deadline).await.err();
 
     let duration = started.elapsed();
     let missed_probes = tracer.missed_runs();
-    let mut loss = collector.finish(&mut ring, &mut publisher.aggregate, &mut records)?;
-    publisher.publish(&mut records).await;
-    let (aggregate, output) = publisher.into_parts();
-    let stream_end = finish_stream(output, &mut stop).await;
+    let Watch {
+        mut ring,
+        collector,
+        mut publisher,
+        mut records,
+        ..
+    } = watch;
+    let (mut loss, last_error) =
+        collector.finish(&mut ring, &mut publisher.aggregate, &mut records);
+    error = error.or(last_error);
+    publisher.publish(&mut records);
+    let (aggregate, stream) = publisher.finish(&mut stop).await;
     loss.missed_probes = missed_probes;
-    loss.output_dropped = stream_end.dropped;
+    loss.output_dropped = stream.dropped;
     let summary = aggregate.finish(Run {
         time: clock::wall_time(clock::mono_ns(), clock::wall_offset_ns()),
         host,
@@ -98,7 +96,70 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
         backend: BACKEND.to_owned(),
         loss,
     });
-    Ok(conclude(&options, &summary, summary_file, &stream_end))
+    let outcome = Outcome {
+        error,
+        stream,
+        hooks_missing: !tracer.missing.is_empty(),
+    };
+    Ok(conclude(&options, &summary, summary_file, &outcome))
+}
+
+/// What the loop works with.
+struct Watch {
+    ring: Ring,
+    log: Option<EbpfLogger<Log>>,
+    collector: Collector,
+    publisher: Publisher,
+    records: Vec<Record>,
+}
+
+impl Watch {
+    /// Moves records from the ring to the output until something says stop. After an error the
+    /// totals so far are still good.
+    async fn until(&mut self, stop: &mut Stop, deadline: Option<Instant>) -> io::Result<()> {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut next_interval = Instant::now() + INTERVAL;
+        let mut next_refresh = next_interval;
+        loop {
+            let behind = self.publisher.is_behind();
+            tokio::select! {
+                biased;
+                () = stop.requested() => return Ok(()),
+                () = self.publisher.output_ended() => return Ok(()),
+                () = wait_until(deadline) => return Ok(()),
+                room = self.publisher.room(), if behind => {
+                    self.publisher.hand_over(room);
+                    continue;
+                }
+                _ = ticks.tick(), if !behind => {
+                    self.tick(&mut next_interval, &mut next_refresh)?;
+                }
+                filled = self.ring.filled(), if !behind => filled?,
+            }
+            // More may be waiting after one round; signals get their turn in between.
+            if self.collector.drain(&mut self.ring, &mut self.records)? {
+                ticks.reset_immediately();
+            }
+            self.publisher.publish(&mut self.records);
+        }
+    }
+
+    fn tick(&mut self, next_interval: &mut Instant, next_refresh: &mut Instant) -> io::Result<()> {
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
+        let now = Instant::now();
+        if now < *next_interval {
+            return Ok(());
+        }
+        *next_interval = now + INTERVAL;
+        if now >= *next_refresh {
+            *next_refresh = now + REFRESH;
+            self.publisher.refresh_carriers();
+        }
+        self.collector.interval(&mut self.ring, &mut self.records)
+    }
 }
 
 async fn wait_until(deadline: Option<Instant>) {

@@ -197,10 +197,16 @@ impl Track {
         out.push(self.last(EventKind::OpenAtExit, key, connection, users, now_ns));
     }
 
-    /// Drops what is not in `table`: its end was kept as a sum only.
-    pub fn retain_live(&mut self, table: impl Iterator<Item = ConnectionKey>) {
-        let table: hashbrown::HashSet<ConnectionKey> = table.collect();
-        self.live.retain(|key, _| table.contains(key));
+    /// Connections that were told and not closed.
+    pub fn live_keys(&self) -> Vec<ConnectionKey> {
+        self.live.keys().copied().collect()
+    }
+
+    /// Drops connections whose end was kept as a sum only.
+    pub fn forget<'a>(&mut self, keys: impl Iterator<Item = &'a ConnectionKey>) {
+        for key in keys {
+            self.live.remove(key);
+        }
     }
 
     fn stages(

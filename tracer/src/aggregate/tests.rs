@@ -212,6 +212,8 @@ fn sums_without_a_peer_are_in_every_table() {
         connections: 7,
         tx: 70,
         rx: 30,
+        owner_tx: 60,
+        owner_rx: 30,
         ..FoldedTotals::EMPTY
     };
     aggregate.add_folded(&key, &totals);
@@ -247,6 +249,7 @@ fn sums_without_a_peer_are_in_every_table() {
         (8, 7, 7, 3)
     );
     assert_eq!((total.tx, total.rx), (211, 92));
+    assert_eq!(summary.unattributed_tx, 1 + 3 * 10 + 60);
     assert!(
         summary
             .peers

@@ -153,9 +153,13 @@ impl Tracer {
 
         let kernel_btf = Btf::parse(&raw_btf, aya::Endianness::default())
             .map_err(|error| unreadable(programs::chain(&error)))?;
+        let allocates_safely = types.structure("bpf_mem_alloc").is_ok();
         let (mut attached, mut missing) = (Vec::new(), Vec::new());
         for spec in wanted(settings.accept_hooks) {
-            match (programs::attach(&mut ebpf, &kernel_btf, spec), spec.need) {
+            match (
+                programs::attach(&mut ebpf, &kernel_btf, allocates_safely, spec),
+                spec.need,
+            ) {
                 (Ok(()), _) => attached.push(spec.name),
                 (Err(failure), Need::Required) => return Err(LoadError::Program(failure)),
                 (Err(failure), _) => missing.push(failure),

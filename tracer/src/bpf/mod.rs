@@ -4,7 +4,7 @@
 mod batch;
 pub mod btf;
 pub mod loader;
-mod log;
+pub mod log;
 pub mod object;
 pub mod offsets;
 pub mod programs;

@@ -113,8 +113,14 @@ pub struct Failure {
     pub reason: String,
 }
 
-/// Loads and attaches one program. The links live in `ebpf`.
-pub(super) fn attach(ebpf: &mut Ebpf, btf: &Btf, spec: &'static Spec) -> Result<(), Failure> {
+/// Loads and attaches one program. The links live in `ebpf`. `allocates_safely`: whether the kernel
+/// has its own allocator for maps (6.1+).
+pub(super) fn attach(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    allocates_safely: bool,
+    spec: &'static Spec,
+) -> Result<(), Failure> {
     let failed = |reason: String| Failure { spec, reason };
     let program = ebpf
         .program_mut(spec.name)
@@ -123,6 +129,11 @@ pub(super) fn attach(ebpf: &mut Ebpf, btf: &Btf, spec: &'static Spec) -> Result<
         Hook::BtfTracepoint(event) => {
             attach_btf(program, btf, event).map_err(|error| failed(chain(&error)))
         }
+        // Before 6.1 the kernel warns, and on PREEMPT_RT refuses, when a program of this kind uses
+        // a map that allocates while it runs, as the connection table does.
+        Hook::Tracepoints(..) if !allocates_safely => Err(failed(
+            "kernels before 6.1 warn about this kind of program".to_owned(),
+        )),
         Hook::Tracepoints(category, events) => {
             with_tracefs(|| attach_classic(program, category, events))
                 .map_err(|error| failed(format!("tracefs cannot be mounted: {error}")))?

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use hashbrown::HashMap;
+
 use aya::Ebpf;
 use aya::maps::{Array, MapData, MapError, PerCpuArray};
 use rustix::thread::{MembarrierCommand, membarrier};
@@ -108,28 +110,30 @@ impl Maps {
         Ok(all)
     }
 
-    /// The processes beyond the owner that moved bytes of a connection. With `forget` their rows
-    /// are removed: the connection is over.
-    pub fn users(
-        &mut self,
-        key: ConnectionKey,
-        connection: &Connection,
-        forget: bool,
-    ) -> Vec<UserRow> {
-        let mut rows = self.chain(key, connection.last_user);
-        let (tx, rx) = rows
-            .iter()
-            .fold((0, 0), |(tx, rx), (_, user)| (tx + user.tx, rx + user.rx));
-        if tx < connection.other_tx || rx < connection.other_rx {
-            // Two processes joined at the same moment and one link was lost.
-            rows = self.scan(key);
+    /// The processes beyond the owner that moved bytes of a connection. Two that joined at the same
+    /// moment may have lost one of them; [`adds_up`] tells.
+    pub fn users(&self, key: ConnectionKey, connection: &Connection) -> Vec<UserRow> {
+        self.chain(key, connection.last_user)
+    }
+
+    /// Removes the rows of a connection that is over.
+    pub fn forget_users(&mut self, rows: &[UserRow]) {
+        for (user, _) in rows {
+            self.users.remove(user);
         }
-        if forget {
-            for (user, _) in &rows {
-                self.users.remove(user);
-            }
-        }
-        rows
+    }
+
+    /// The rows of all connections.
+    pub fn all_users(&self) -> io::Result<HashMap<ConnectionKey, Vec<UserRow>>> {
+        let mut all: HashMap<_, Vec<_>> = HashMap::new();
+        self.users.for_each(|user: UserKey, totals| {
+            let key = ConnectionKey {
+                sk: user.sk,
+                birth_ns: user.birth_ns,
+            };
+            all.entry(key).or_default().push((user, totals));
+        })?;
+        Ok(all)
     }
 
     fn chain(&self, key: ConnectionKey, last_user: u32) -> Vec<UserRow> {
@@ -151,17 +155,6 @@ impl Maps {
         rows
     }
 
-    fn scan(&self, key: ConnectionKey) -> Vec<UserRow> {
-        let mut rows = Vec::new();
-        // Best effort: what cannot be read stays unattributed in the record.
-        let _ = self.users.for_each(|user, totals| {
-            if (user.sk, user.birth_ns) == (key.sk, key.birth_ns) {
-                rows.push((user, totals));
-            }
-        });
-        rows
-    }
-
     /// One loss counter, summed over all CPUs.
     pub fn counter(&self, counter: Counter) -> u64 {
         // An array map's slots always exist; a failure here would be a kernel fault.
@@ -169,6 +162,14 @@ impl Maps {
             .get(&(counter as u32), 0)
             .map_or(0, |per_cpu| per_cpu.iter().sum())
     }
+}
+
+/// Whether the rows are all there are.
+pub fn adds_up(connection: &Connection, rows: &[UserRow]) -> bool {
+    let sums = rows
+        .iter()
+        .fold((0, 0), |(tx, rx), (_, user)| (tx + user.tx, rx + user.rx));
+    sums.0 >= connection.other_tx && sums.1 >= connection.other_rx
 }
 
 /// The birth time is written last.

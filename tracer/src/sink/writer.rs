@@ -134,11 +134,8 @@ impl Output {
             let mut taken = pin!(self.shared.taken.notified());
             // From here on a notification is not missed.
             taken.as_mut().enable();
-            {
-                let queue = self.shared.lock();
-                if queue.done || queue.bytes.saturating_add(bytes) <= self.capacity {
-                    return;
-                }
+            if self.has_room(bytes) {
+                return;
             }
             taken.await;
         }
@@ -149,9 +146,30 @@ impl Output {
         self.shared.lock().dropped
     }
 
-    /// Records accepted and not written yet.
-    pub fn unwritten(&self) -> u64 {
-        self.shared.lock().records
+    /// Whether a chunk of `bytes` would be accepted, or dropped only because the writer ended.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.shared.has_room(bytes, self.capacity)
+    }
+
+    /// Whether the consumer has caught up, more or less.
+    pub fn is_half_empty(&self) -> bool {
+        self.has_room(self.capacity / 2)
+    }
+
+    /// Waits until everything accepted is written, or the writer ended: `true`; or until nothing
+    /// was taken for `patience`: `false`. Safe to cancel.
+    pub async fn flushed(&self, patience: Duration) -> bool {
+        // Everything is written when a chunk as large as the queue would fit.
+        loop {
+            let mut taken = pin!(self.shared.taken.notified());
+            taken.as_mut().enable();
+            if self.has_room(self.capacity) {
+                return true;
+            }
+            if tokio::time::timeout(patience, taken).await.is_err() {
+                return false;
+            }
+        }
     }
 
     /// Where the writer stands.
@@ -168,21 +186,17 @@ impl Output {
             .await;
     }
 
-    /// Waits until everything accepted is written, or the writer ended, or no chunk was taken for
+    /// Waits until everything accepted is written, or the writer ended, but not longer than
     /// `patience`. A thread that is stuck in a write is left behind.
     pub fn finish(self, patience: Duration) -> Finished {
         let mut queue = self.shared.lock();
         queue.closing = true;
         self.shared.news.notify_one();
-        let mut left = None;
-        while !queue.done && left != Some(queue.bytes) {
-            left = Some(queue.bytes);
-            let waited = self
-                .shared
-                .done
-                .wait_timeout_while(queue, patience, |queue| !queue.done);
-            (queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        }
+        let waited = self
+            .shared
+            .done
+            .wait_timeout_while(queue, patience, |queue| !queue.done);
+        let (queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let records = queue.records;
         match self.state() {
             State::Closed => Finished::Closed { records },
@@ -204,6 +218,11 @@ impl Shared {
     /// The lock is held for a few instructions only, never during a write.
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_room(&self, bytes: usize, capacity: usize) -> bool {
+        let queue = self.lock();
+        queue.done || queue.bytes.saturating_add(bytes) <= capacity
     }
 
     /// The thread.
