@@ -263,3 +263,6 @@ fn is_own_output(carriers: &mut Carriers, record: &Record) -> bool {
         .chain(users)
         .any(|(pid, start_ns)| carriers.via(pid, Some(start_ns)).is_some())
 }
+
+#[cfg(test)]
+mod tests;
