@@ -10,6 +10,7 @@ use crate::truth::{Line, Truth};
 /// A workload that runs.
 #[derive(Debug)]
 pub struct Workload {
+    namespace: Namespace,
     running: Running,
     stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
@@ -39,6 +40,7 @@ impl Workload {
         );
         let stdin = running.child().stdin.take();
         Self {
+            namespace: namespace.again(),
             running,
             stdin,
             stdout,
@@ -73,6 +75,7 @@ impl Workload {
         }
         let status = self.running.wait().expect("the workload hangs");
         assert!(status.success(), "the workload failed: {status}");
+        self.namespace.wait_for_goodbyes();
         std::mem::take(&mut self.truth)
     }
 

@@ -1,13 +1,16 @@
 //! A network namespace with nothing in it but loopback.
 
-use std::fs::File;
+use std::fs::{File, read_to_string};
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
+
+use crate::harness::PATIENCE;
 
 /// A network namespace; it goes away with the last process and descriptor in it.
 #[derive(Debug)]
@@ -58,6 +61,27 @@ impl Namespace {
         })
     }
 
+    /// Waits until no socket here that its application has closed is still saying goodbye: the
+    /// kernel does that in its own time, and a tracer that stops before would rightly call such a
+    /// connection open.
+    pub fn wait_for_goodbyes(&self) {
+        let since = Instant::now();
+        while self.run(goodbyes) > 0 {
+            assert!(
+                since.elapsed() < PATIENCE,
+                "a closed connection does not end"
+            );
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Another handle on the same namespace.
+    pub fn again(&self) -> Self {
+        Self {
+            file: self.file.try_clone().expect("copying a descriptor"),
+        }
+    }
+
     /// Connects it with `other` by a pair of virtual Ethernet devices with these addresses.
     pub fn link(&self, address: Ipv4Addr, other: &Self, other_address: Ipv4Addr) {
         let peer_path = other.path();
@@ -74,6 +98,20 @@ impl Namespace {
             ip("link set veth1 up");
         });
     }
+}
+
+/// Sockets of this thread's namespace that have no descriptor and wait for the peer.
+fn goodbyes() -> usize {
+    const WAITING: [&str; 3] = ["04", "09", "0B"];
+    ["tcp", "tcp6"]
+        .map(|table| read_to_string(format!("/proc/thread-self/net/{table}")).unwrap_or_default())
+        .iter()
+        .flat_map(|table| table.lines().skip(1))
+        .filter(|line| {
+            let fields: Vec<_> = line.split_whitespace().collect();
+            WAITING.contains(&fields[3]) && fields[9] == "0"
+        })
+        .count()
 }
 
 impl Default for Namespace {
