@@ -76,6 +76,7 @@ impl Namespace {
     }
 
     /// Another handle on the same namespace.
+    #[must_use]
     pub fn again(&self) -> Self {
         Self {
             file: self.file.try_clone().expect("copying a descriptor"),
