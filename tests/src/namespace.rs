@@ -103,14 +103,19 @@ impl Namespace {
 
 /// Sockets of this thread's namespace that have no descriptor and wait for the peer.
 fn goodbyes() -> usize {
-    const WAITING: [&str; 3] = ["04", "09", "0B"];
+    // FIN_WAIT1, FIN_WAIT2, LAST_ACK, CLOSING.
+    const WAITING: [&str; 4] = ["04", "05", "09", "0B"];
+    // For the tracer a connection in TIME_WAIT is over, whatever its state was before.
+    const TIME_WAIT_TIMER: &str = "03:";
     ["tcp", "tcp6"]
         .map(|table| read_to_string(format!("/proc/thread-self/net/{table}")).unwrap_or_default())
         .iter()
         .flat_map(|table| table.lines().skip(1))
         .filter(|line| {
             let fields: Vec<_> = line.split_whitespace().collect();
-            WAITING.contains(&fields[3]) && fields[9] == "0"
+            WAITING.contains(&fields[3])
+                && fields[9] == "0"
+                && !fields[5].starts_with(TIME_WAIT_TIMER)
         })
         .count()
 }

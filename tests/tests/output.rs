@@ -83,7 +83,9 @@ fn a_reader_that_stalls_costs_records_and_nothing_else() {
     let (tx, rx) = truth.bytes();
     assert_eq!(
         assert_sums(&finished.summary),
-        [5000, 5000, 0, 0, 0, tx, rx]
+        [5000, 5000, 0, 0, 0, tx, rx],
+        "{}",
+        finished.summary["loss"]
     );
 }
 
