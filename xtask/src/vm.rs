@@ -135,10 +135,9 @@ fn fetch(cache: &Path, args: &Args) -> Result<Vec<Kernel>> {
 
 fn boot(job: &Job<'_>, guest: &Guest, args: &Args, cache: &Path) -> Row {
     let kernel = job.kernel;
-    let mut name = format!("{}-{}", kernel.release.name(), args.arch.name());
-    if let Some(backend) = job.backend {
-        name += &format!("-{backend}");
-    }
+    let mut words = vec![kernel.release.name(), args.arch.name()];
+    words.extend(job.backend);
+    let name = words.join("-");
     let begin = Instant::now();
     let log = cache.join("logs").join(format!("{name}.log"));
     let choice = Choice {

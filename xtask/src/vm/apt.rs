@@ -155,12 +155,11 @@ fn sources_list(machine: &str, release: &str, arch: Arch) -> Result<String> {
         "[target=Packages lang=none check-valid-until=no arch={} signed-by={KEYRING}]",
         arch.debian()
     );
-    let mut list = format!("deb {options} {archive} {release} main\n");
+    let archive = format!("deb {options} {archive} {release} main\n");
     // There is no such thing for sid.
-    if let Some(security) = mirror(true).filter(|_| release != "sid") {
-        list += &format!("deb {options} {security} {release}-security main\n");
-    }
-    Ok(list)
+    let security = mirror(true).filter(|_| release != "sid");
+    let security = security.map(|uri| format!("deb {options} {uri} {release}-security main\n"));
+    Ok(archive + &security.unwrap_or_default())
 }
 
 const RELEASES: [&str; 10] = [
