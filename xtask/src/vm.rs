@@ -14,6 +14,7 @@ mod modules;
 mod plan;
 mod qemu;
 mod report;
+mod target;
 
 use std::{
     collections::VecDeque,
@@ -31,6 +32,7 @@ use self::{
     guest::{Choice, Guest},
     kernel::{Kernel, Release},
     report::Row,
+    target::Target,
 };
 use crate::cmd;
 
@@ -68,8 +70,8 @@ struct Job<'a> {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     qemu::check(args.arch)?;
     let cache = cache()?;
-    let kernels = fetch(&cache, args)?;
-    let guest = Guest::build(args.arch)?;
+    let (kernels, target) = fetch(&cache, args)?;
+    let guest = Guest::build(&target)?;
     let backends: Vec<Option<&str>> = match &args.backend[..] {
         [] => vec![None],
         names => names.iter().map(|name| Some(&**name)).collect(),
@@ -124,13 +126,14 @@ fn cache() -> Result<PathBuf> {
     Ok(folder)
 }
 
-fn fetch(cache: &Path, args: &Args) -> Result<Vec<Kernel>> {
+fn fetch(cache: &Path, args: &Args) -> Result<(Vec<Kernel>, Target)> {
     // One at a time, whatever else runs: apt locks its lists, and fails if it cannot.
     let lock = cache.join("lock");
     let lock = File::create(&lock).with_context(|| format!("cannot create {}", lock.display()))?;
     lock.lock().context("cannot lock the cache")?;
     let fetch = |release: &Release| Kernel::fetch(cache, *release, args.arch);
-    args.kernels.iter().map(fetch).collect()
+    let kernels = args.kernels.iter().map(fetch).collect::<Result<_>>()?;
+    Ok((kernels, Target::new(cache, args.arch)?))
 }
 
 fn boot(job: &Job<'_>, guest: &Guest, args: &Args, cache: &Path) -> Row {

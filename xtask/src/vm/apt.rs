@@ -93,11 +93,28 @@ impl Apt {
             .args(["--quiet=2", "download"]);
         download.args(packages.iter().map(|p| format!("{}={}", p.name, p.version)));
         cmd::run(&mut download)?;
-        for file in fs::read_dir(&folder)? {
-            let mut unpack = Command::new("dpkg-deb");
-            cmd::run(unpack.arg("--extract").arg(file?.path()).arg(into))?;
-        }
-        Ok(())
+        extract(folder.path(), into)
+    }
+
+    /// The same for packages of the newest version and all that they depend on.
+    pub(crate) fn unpack_with_depends(&self, packages: &[&str], into: &Path) -> Result<()> {
+        let folder = tempfile::tempdir_in(&self.root).context("no place for packages")?;
+        fs::create_dir(folder.path().join("partial"))?;
+        write(&self.root.join("state/status"), String::new())?;
+        let mut install = self.command("apt-get");
+        install.arg(format!(
+            "--option=Dir::Cache::Archives={}",
+            folder.path().display()
+        ));
+        // Into a system without a single package, as the private list of installed ones says.
+        install.args([
+            "--quiet=2",
+            "--yes",
+            "--no-install-recommends",
+            "--download-only",
+        ]);
+        cmd::run(install.arg("install").args(packages))?;
+        extract(folder.path(), into)
     }
 
     fn command(&self, program: &str) -> Command {
@@ -119,6 +136,18 @@ impl Apt {
         command.arg("--option=APT::Sandbox::User=root");
         command
     }
+}
+
+/// Unpacks all packages in a folder.
+fn extract(packages: &Path, into: &Path) -> Result<()> {
+    for entry in fs::read_dir(packages)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "deb") {
+            let mut unpack = Command::new("dpkg-deb");
+            cmd::run(unpack.arg("--extract").arg(path).arg(into))?;
+        }
+    }
+    Ok(())
 }
 
 /// A line for each of the machine's package sources: release, component, address.

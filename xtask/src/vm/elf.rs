@@ -26,7 +26,14 @@ pub(crate) fn libraries(root: &Path, programs: &[PathBuf]) -> Result<BTreeSet<(S
         let bytes = fs::read(&file).with_context(context)?;
         let (loader, needed) = needs(&bytes).with_context(context)?;
         let mut wanted: Vec<(String, PathBuf)> = Vec::new();
-        wanted.extend(loader.map(|path| (path.clone(), inside(root, &path))));
+        if let Some(place) = loader {
+            // A package of a merged /usr does not have the link /lib to it.
+            let file = [inside(root, &place), inside(&root.join("usr"), &place)]
+                .into_iter()
+                .find(|file| file.exists());
+            let file = file.with_context(|| format!("there is no {place}"))?;
+            wanted.push((place, file));
+        }
         for name in needed {
             let mut places = folders
                 .iter()

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
-use super::{arch::Arch, elf, initramfs::Initramfs, kernel::Kernel, modules, plan::Plan};
+use super::{elf, initramfs::Initramfs, kernel::Kernel, modules, plan::Plan, target::Target};
 use crate::{cmd, workspace};
 
 /// Programs that the tests call, each with the package that has it.
@@ -39,21 +39,15 @@ pub(crate) struct Choice<'a> {
 
 impl Guest {
     /// Builds it.
-    pub(crate) fn build(arch: Arch) -> Result<Self> {
-        if !arch.is_host() {
-            bail!(
-                "the programs can be built for {} only",
-                std::env::consts::ARCH
-            );
-        }
+    pub(crate) fn build(target: &Target) -> Result<Self> {
         let wanted = [
             ("tracer", "conntracer"),
             ("tests", "workload"),
             ("tests", "vm-init"),
         ];
-        let built = workspace::build_release(&wanted)?;
-        let tests = build_tests()?;
-        let root = Path::new("/");
+        let built = workspace::build_release_by(target.cargo("build")?, &wanted)?;
+        let tests = build_tests(target)?;
+        let root = &target.root;
         let mut programs = vec![
             ("/init".to_owned(), built["vm-init"].clone()),
             ("/bin/conntracer".to_owned(), built["conntracer"].clone()),
@@ -73,7 +67,7 @@ impl Guest {
         let paths: Vec<PathBuf> = programs.iter().map(|(_, path)| path.clone()).collect();
         let mut files = Vec::new();
         for (place, path) in programs {
-            files.push((place, strip(&path)?));
+            files.push((place, strip(&path, &target.strip())?));
         }
         for (place, path) in elf::libraries(root, &paths)? {
             files.push((place, read(&path)?));
@@ -136,9 +130,9 @@ fn arguments(filter: Option<&str>) -> Vec<String> {
 }
 
 /// Builds the test binaries of the package `tests`.
-fn build_tests() -> Result<Vec<Test>> {
-    let mut command = workspace::cargo()?;
-    command.args(["test", "--no-run", "--locked", "--package", "tests"]);
+fn build_tests(target: &Target) -> Result<Vec<Test>> {
+    let mut command = target.cargo("test")?;
+    command.args(["--no-run", "--locked", "--package", "tests"]);
     command.arg("--message-format=json-render-diagnostics");
     let tests = test_binaries(&cmd::stdout(&mut command)?);
     if tests.is_empty() {
@@ -182,11 +176,10 @@ fn test_binaries(messages: &str) -> Vec<Test> {
 }
 
 /// Without symbols and debug information, which are nine tenths of a test.
-fn strip(path: &Path) -> Result<Vec<u8>> {
+fn strip(path: &Path, program: &str) -> Result<Vec<u8>> {
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let out = folder.path().join("stripped");
-    // It comes with the linker.
-    let mut strip = Command::new("strip");
+    let mut strip = Command::new(program);
     cmd::stdout(strip.arg("--strip-debug").arg("-o").arg(&out).arg(path))?;
     read(&out)
 }

@@ -11,6 +11,7 @@ use clap::ValueEnum;
 use super::{
     apt::{Apt, Package},
     arch::Arch,
+    target,
 };
 
 /// A Debian release; its kernel is what matters.
@@ -64,14 +65,7 @@ impl Kernel {
             .join(format!("{}-{}", newest.version, arch.debian()));
         if !folder.exists() {
             let packages = parts(&apt, newest.clone()).with_context(why)?;
-            // Only a complete kernel gets the name that is looked for.
-            let parent = cache.join("kernels");
-            fs::create_dir_all(&parent)
-                .with_context(|| format!("cannot create {}", parent.display()))?;
-            let unpacked = tempfile::tempdir_in(&parent).context("no place for a kernel")?;
-            apt.unpack(&packages, unpacked.path()).with_context(why)?;
-            fs::rename(unpacked.keep(), &folder)
-                .with_context(|| format!("cannot rename a folder to {}", folder.display()))?;
+            target::complete(&folder, |into| apt.unpack(&packages, into)).with_context(why)?;
         }
         Self::open(&folder, release, newest.version)
     }
