@@ -12,6 +12,7 @@ mod setup_ebpf;
 mod test;
 mod tool_search;
 mod toolchain;
+mod vm;
 mod workspace;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -39,6 +40,8 @@ enum Verb {
         #[arg(last = true, help = "Filters and options of the test runner")]
         args: Vec<OsString>,
     },
+    /// Run the real-kernel tests on Debian's kernels, in QEMU
+    Vm(vm::Args),
     /// Format, lints, documentation and the eBPF objects
     Check,
 }
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Verb::BuildEbpf(args) => build_ebpf::run(&args),
         Verb::SetupEbpf => setup_ebpf::run(),
         Verb::Test { args } => test::run(&args),
+        Verb::Vm(args) => vm::run(&args),
         Verb::Check => check::run(),
     };
     done.unwrap_or_else(|error| {
