@@ -183,8 +183,10 @@ impl Tracer {
     pub fn start(settings: &Settings<'_>, backends: &[Backend]) -> Result<Self, LoadError> {
         let kernel = Kernel::read()?;
         let mut refused = Vec::new();
+        // Where there is another choice, one reason is enough; who asked by name gets them all.
+        let thorough = backends.len() == 1;
         for backend in backends {
-            match Self::start_as(*backend, settings, &kernel) {
+            match Self::start_as(*backend, settings, &kernel, thorough) {
                 Ok(tracer) => return Ok(Self { refused, ..tracer }),
                 Err(LoadError::Backend(refusal)) => refused.push(refusal),
                 Err(error) => return Err(error),
@@ -201,6 +203,7 @@ impl Tracer {
         backend: Backend,
         settings: &Settings<'_>,
         kernel: &Kernel,
+        thorough: bool,
     ) -> Result<Self, LoadError> {
         let config = Config {
             features: settings.features | backend.features(),
@@ -239,7 +242,12 @@ impl Tracer {
         for spec in wanted(backend, settings.accept_hooks) {
             match (programs::attach(&mut ebpf, &kernel.btf, spec), spec.need) {
                 (Ok(()), _) => attached.push(spec.name),
-                (Err(failure), Need::Required) => failures.push(failure),
+                (Err(failure), Need::Required) => {
+                    failures.push(failure);
+                    if !thorough {
+                        break;
+                    }
+                }
                 (Err(failure), _) => missing.push(failure),
             }
         }
