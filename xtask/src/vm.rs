@@ -27,8 +27,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
+pub(crate) use self::{arch::Arch, target::CROSS_PACKAGES};
 use self::{
-    arch::Arch,
     guest::{Choice, Guest},
     kernel::{Kernel, Release},
     report::Row,

@@ -21,9 +21,9 @@ pub(crate) struct Module {
 
 /// All modules to load, in the order to load them.
 pub(crate) fn collect(kernel: &Kernel) -> Result<Vec<Module>> {
+    // A package that only boots with others has it made when it is installed.
     let builtin = kernel.modules.join("modules.builtin");
-    let builtin = fs::read_to_string(&builtin)
-        .with_context(|| format!("cannot read {}", builtin.display()))?;
+    let builtin = fs::read_to_string(builtin).unwrap_or_default();
     let files = files(&kernel.modules.join("kernel"))?;
     let mut modules = Vec::new();
     for name in WANTED {
