@@ -23,4 +23,5 @@ pub mod namespace;
 pub mod tables;
 pub mod tracer;
 pub mod truth;
+pub mod vm;
 pub mod workload;

@@ -143,7 +143,8 @@ fn bring_loopback_up() {
     // SAFETY: all zeroes is a valid `ifreq`.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (slot, byte) in request.ifr_name.iter_mut().zip(b"lo") {
-        *slot = byte.cast_signed();
+        // It is signed on x86_64 and unsigned on aarch64.
+        *slot = libc::c_char::from_ne_bytes([*byte]);
     }
     let flags = libc::IFF_UP | libc::IFF_RUNNING;
     request.ifr_ifru.ifru_flags = flags.try_into().expect("flags fit");

@@ -48,6 +48,9 @@ impl Tracer {
     pub fn command(line: &str) -> Command {
         let mut command = Command::new(program("CONNTRACER_BIN", "conntracer"));
         command.args(line.split_whitespace()).stdin(Stdio::null());
+        if let Some(backend) = backend() {
+            command.args(["--backend", &backend]);
+        }
         command
     }
 
@@ -206,6 +209,13 @@ impl Finished {
         }
         self
     }
+}
+
+/// The backend that the tests are run for; `None` = what the tracer chooses.
+pub fn backend() -> Option<String> {
+    std::env::var("CONNTRACER_BACKEND")
+        .ok()
+        .filter(|backend| !backend.is_empty())
 }
 
 /// Runs conntracer, which must end by itself; returns its exit code and standard error.

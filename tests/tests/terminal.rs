@@ -125,7 +125,8 @@ fn live_lines_come_while_it_runs_and_tables_after_ctrl_c() {
         return;
     };
     let lines = plain(&text);
-    let tables = lines.iter().skip_while(|line| !line.contains("^C"));
+    // On a slow machine, live lines may still come after the ^C; they are as wide as they are.
+    let tables = lines.iter().skip_while(|line| !line.contains("ACCEPTS"));
     assert!(tables.clone().any(|line| line.contains("total")), "{text}");
     let wide: Vec<_> = tables.filter(|line| line.chars().count() > 80).collect();
     assert!(wide.is_empty(), "{wide:#?}");

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 
 use tests::harness::{can_trace, program};
 use tests::tracer::Tracer;
@@ -23,6 +24,36 @@ fn assert_refused(arguments: &[&str], code: i32, word: &str) -> String {
         "{arguments:?} wrote to standard output"
     );
     text
+}
+
+#[test]
+fn a_backend_that_cannot_be_had_is_refused_with_a_reason_for_each_hook() {
+    if !can_trace() {
+        return;
+    }
+    for (backend, hooks) in [
+        ("fentry", ["fentry tcp_connect", "fentry tcp_release_cb"]),
+        ("kprobe", ["kprobe tcp_connect", "kprobe tcp_release_cb"]),
+    ] {
+        let output = Command::new(program("CONNTRACER_BIN", "conntracer"))
+            .args(["--backend", backend, "--duration", "10ms", "--quiet"])
+            .output()
+            .expect("running conntracer");
+        let text = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() {
+            assert!(
+                text.contains(&format!("ready: backend {backend}")),
+                "{text}"
+            );
+        } else {
+            assert_eq!(output.status.code(), Some(1), "{text}");
+            assert!(
+                text.contains(&format!("backend {backend} cannot be used")),
+                "{text}"
+            );
+            assert!(hooks.iter().all(|hook| text.contains(hook)), "{text}");
+        }
+    }
 }
 
 #[test]
@@ -51,6 +82,7 @@ fn a_wrong_value_is_named_with_its_flag() {
         ),
         ("--max-connections", &["0", "-1", "abc", "99999999999"]),
         ("--ready-fd", &["-1", "abc", "987"]),
+        ("--backend", &["uprobe", ""]),
         ("--accept-hooks", &["maybe", ""]),
         ("--events", &["everything"]),
         ("--output", &["", "-"]),

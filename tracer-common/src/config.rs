@@ -30,4 +30,8 @@ pub mod feature {
     pub const TRAFFIC: u32 = 1 << 0;
     /// Send a record for every call that moves bytes.
     pub const IO: u32 = 1 << 1;
+    /// A hook reports outbound attempts once they have their port: news wait for it.
+    pub const CONNECT_HOOK: u32 = 1 << 2;
+    /// Bytes are taken from the sequence numbers whenever the socket's lock is released.
+    pub const SETTLE: u32 = 1 << 3;
 }

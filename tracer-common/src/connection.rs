@@ -161,9 +161,13 @@ pub struct Connection {
     pub error: u32,
     /// TCP state before `->CLOSE`.
     pub state_before_close: u32,
+    /// `write_seq` up to which sends are credited (hooks on the socket lock only).
+    pub write_seq: u32,
+    /// `copied_seq` up to which receives are credited, likewise.
+    pub copied_seq: u32,
 }
 
-const _: () = assert!(size_of::<Connection>() == 288 && align_of::<Connection>() == 8);
+const _: () = assert!(size_of::<Connection>() == 296 && align_of::<Connection>() == 8);
 
 /// Bits of [`Connection::flags`].
 pub mod flags {
@@ -181,6 +185,12 @@ pub mod flags {
     pub const OWNER_BY_IO: u32 = 1 << 5;
     /// `tcp` holds the kernel's counters.
     pub const HAS_COUNTERS: u32 = 1 << 6;
+    /// `write_seq` is set.
+    pub const SENDS_SETTLED: u32 = 1 << 7;
+    /// Our FIN's sequence number is behind `write_seq`.
+    pub const FIN_SETTLED: u32 = 1 << 8;
+    /// The peer's FIN's sequence number is behind `copied_seq`.
+    pub const END_SETTLED: u32 = 1 << 9;
 }
 
 impl Connection {
@@ -237,6 +247,8 @@ impl Connection {
         last_user: 0,
         error: 0,
         state_before_close: 0,
+        write_seq: 0,
+        copied_seq: 0,
     };
 
     /// Whether all bits of `flag` are set.

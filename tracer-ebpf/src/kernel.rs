@@ -40,6 +40,7 @@ struct SockHead {
 }
 
 const SKC_FAMILY: usize = 16;
+const SKC_STATE: usize = 18;
 const SKC_NET: usize = 48;
 const SKC_V6_DADDR: usize = 56;
 const SKC_V6_RCV_SADDR: usize = 72;
@@ -169,6 +170,24 @@ impl Sock {
         tcp.copied_seq = self.copied_seq();
         tcp.srtt_us = read::<u32>(self.0, offset!(srtt_us)).unwrap_or_default() >> SRTT_SHIFT;
         tcp.retransmits = read(self.0, offset!(total_retrans)).unwrap_or_default();
+    }
+
+    /// TCP state.
+    #[inline(always)]
+    pub fn state(self) -> u8 {
+        read(self.0, SKC_STATE).unwrap_or_default()
+    }
+
+    /// `tcp_sock.write_seq`.
+    #[inline(always)]
+    pub fn write_seq(self) -> u32 {
+        read(self.0, offset!(write_seq)).unwrap_or_default()
+    }
+
+    /// `tcp_sock.rcv_nxt`.
+    #[inline(always)]
+    pub fn rcv_nxt(self) -> u32 {
+        read(self.0, offset!(rcv_nxt)).unwrap_or_default()
     }
 
     /// `tcp_sock.bytes_received`.

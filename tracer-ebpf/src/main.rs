@@ -12,6 +12,12 @@
 //! | `recv_length` | `tp_btf` `sock_recv_length` | `moved` | bytes received, by process | 6.3 |
 //! | `accept_exit` | tracepoint `sys_exit_accept`, `sys_exit_accept4` | `accepted` | the accepting process | 5.5 |
 //!
+//! | `connect_fentry`, `connect_kprobe` | `tcp_connect` | `bound` | the port of an attempt | 5.5, 4.17 |
+//! | `graft_fentry`, `graft_kprobe` | `security_sock_graft` | `accepted` | the accepting process | 5.5, 4.17 |
+//! | `release_cb_fentry`, `release_cb_kprobe` | `tcp_release_cb` | `settle` | bytes, by process | 5.5, 4.17 |
+//!
+//! Which of them are attached is the backend's choice, a table in the user side.
+//!
 //! Only [`kernel`] reads kernel memory; only [`emit`] writes to the ring.
 #![no_std]
 #![no_main]

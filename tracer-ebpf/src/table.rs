@@ -65,6 +65,22 @@ pub fn opened(sock: Sock) {
     if let Some(connection) = create(sock, 0, Some(Counter::TableFullOutbound)) {
         take_owner(connection);
         connection.birth_ns = now();
+        if !emit::wants(feature::CONNECT_HOOK) {
+            tell(sock, connection);
+        }
+    }
+}
+
+/// The attempt has its local port and its first sequence number; the SYN follows.
+#[inline(always)]
+pub fn bound(sock: Sock) {
+    if gate_is_closed() {
+        return;
+    }
+    if let Some(connection) = find(sock) {
+        sock.read_flow(&mut connection.flow);
+        connection.write_seq = sock.write_seq().wrapping_add(SYN);
+        connection.flags |= flags::SENDS_SETTLED;
         tell(sock, connection);
     }
 }
@@ -80,6 +96,7 @@ pub fn established(sock: Sock, old_state: u8, reporter: Reporter) {
         if connection.established_ns == 0 && connection.closed_ns == 0 {
             connection.established_ns = now();
             sock.read_flow(&mut connection.flow);
+            settle_from_here(sock, connection);
             tell(sock, connection);
             return;
         }
@@ -97,10 +114,15 @@ pub fn established(sock: Sock, old_state: u8, reporter: Reporter) {
         Reporter::First => Some(Counter::TableFullInbound),
         Reporter::Second => None,
     };
-    if let Some(connection) = create(sock, flags::INBOUND, table_full) {
+    let created = create(sock, flags::INBOUND, table_full);
+    // Without: the filter, no room, or a process that accepted it just now (`accepted_early`).
+    if let Some(connection) = created.or_else(|| find(sock)) {
         let now = now();
         connection.established_ns = now;
-        connection.birth_ns = now;
+        if connection.birth_ns == 0 {
+            connection.birth_ns = now;
+        }
+        settle_from_here(sock, connection);
         // No news: they come when a process accepts, or at the end.
     }
 }
@@ -120,7 +142,7 @@ pub fn accepted(sock: Sock) {
     if gate_is_closed() {
         return;
     }
-    match find(sock) {
+    match find(sock).or_else(|| accepted_early(sock)) {
         Some(connection) => {
             take(sock, connection, 0);
         }
@@ -134,6 +156,22 @@ pub fn accepted(sock: Sock) {
                 );
             }
         }
+    }
+}
+
+/// A child is in the accept queue before its handshake is told, and with Fast Open long before: a
+/// process on another CPU can be that fast.
+#[inline(always)]
+fn accepted_early(sock: Sock) -> Option<&'static mut Connection> {
+    if sock.state() != tcp_state::SYN_RECV {
+        return None;
+    }
+    match create(sock, flags::INBOUND, Some(Counter::TableFullInbound)) {
+        Some(connection) => {
+            connection.birth_ns = now();
+            Some(connection)
+        }
+        None => find(sock),
     }
 }
 
@@ -153,11 +191,108 @@ fn take(sock: Sock, connection: &mut Connection, how: u32) -> bool {
 #[inline(always)]
 pub fn moved(sock: Sock, send: bool, bytes: u64) {
     let Some(epoch) = epoch() else { return };
-    let tgid = task::current_tgid();
-    let Some(connection) = find(sock) else {
-        untracked(sock, send, bytes);
+    match find(sock) {
+        Some(connection) => credit(sock, connection, epoch, send, bytes),
+        None => untracked(sock, send, bytes),
+    }
+}
+
+/// The running task releases the socket's lock. Whatever the call was, what it wrote and read is
+/// in the sequence numbers now, and no other task has moved them since it took the lock.
+#[inline(always)]
+pub fn settle(sock: Sock) {
+    let Some(epoch) = epoch() else { return };
+    let Some(connection) = find(sock) else { return };
+    let sent = settle_sends(sock, connection);
+    let copied = settle_receives(sock, connection);
+    if sent != 0 {
+        credit_settled(sock, connection, epoch, true, sent);
+    }
+    if copied != 0 {
+        credit_settled(sock, connection, epoch, false, copied);
+    }
+}
+
+/// Not inlined: called twice by each of the settling programs.
+#[inline(never)]
+fn credit_settled(sock: Sock, connection: &mut Connection, epoch: u32, send: bool, bytes: u64) {
+    credit(sock, connection, epoch, send, bytes);
+}
+
+/// Sequence numbers that a control bit takes.
+const SYN: u32 = 1;
+const FIN: u32 = 1;
+
+#[inline(always)]
+fn settle_from_here(sock: Sock, connection: &mut Connection) {
+    if !emit::wants(feature::SETTLE) {
         return;
+    }
+    if !connection.is(flags::SENDS_SETTLED) {
+        connection.flags |= flags::SENDS_SETTLED;
+        connection.write_seq = sock.write_seq();
+    }
+    connection.copied_seq = sock.copied_seq();
+}
+
+/// Bytes queued since the last time. After `->CLOSE` the numbers read then are the last that count:
+/// a disconnect sets new ones.
+#[inline(always)]
+fn settle_sends(sock: Sock, connection: &mut Connection) -> u64 {
+    if !connection.is(flags::SENDS_SETTLED) {
+        return 0;
+    }
+    let over = connection.closed_ns != 0;
+    let write_seq = if over {
+        connection.tcp.write_seq
+    } else {
+        sock.write_seq()
     };
+    let mut sent = write_seq.wrapping_sub(connection.write_seq);
+    if sent == 0 {
+        return 0;
+    }
+    connection.write_seq = write_seq;
+    let state = if over {
+        connection.state_before_close as u8
+    } else {
+        sock.state()
+    };
+    if !connection.is(flags::FIN_SETTLED) && tcp_state::sent_fin(state) {
+        connection.flags |= flags::FIN_SETTLED;
+        sent -= FIN;
+    }
+    u64::from(sent)
+}
+
+/// Bytes copied to the application since the last time. A disconnect sets `copied_seq` and zeroes
+/// `bytes_received`.
+#[inline(always)]
+fn settle_receives(sock: Sock, connection: &mut Connection) -> u64 {
+    if connection.established_ns == 0 {
+        return 0;
+    }
+    let copied_seq = sock.copied_seq();
+    let mut copied = copied_seq.wrapping_sub(connection.copied_seq);
+    if copied == 0 {
+        return 0;
+    }
+    if connection.closed_ns != 0 && sock.bytes_received() != connection.tcp.bytes_received {
+        return 0;
+    }
+    connection.copied_seq = copied_seq;
+    let at_end = sock.fin_received() && copied_seq == sock.rcv_nxt();
+    if !connection.is(flags::END_SETTLED) && at_end {
+        connection.flags |= flags::END_SETTLED;
+        copied -= FIN;
+    }
+    u64::from(copied)
+}
+
+/// Credits bytes to the running task.
+#[inline(always)]
+fn credit(sock: Sock, connection: &mut Connection, epoch: u32, send: bool, bytes: u64) {
+    let tgid = task::current_tgid();
     if connection.owner.tgid == 0 && !take(sock, connection, flags::OWNER_BY_IO) {
         return;
     }
@@ -236,7 +371,8 @@ pub fn closed(sock: Sock, old_state: u8, reporter: Reporter) {
     if connection.flow.local_port == 0 {
         connection.flow.local_port = sock.source_port();
     }
-    let failed = matches!(old_state, tcp_state::SYN_SENT | tcp_state::SYN_RECV);
+    let failed = !connection.is(flags::INBOUND)
+        && matches!(old_state, tcp_state::SYN_SENT | tcp_state::SYN_RECV);
     if connection.established_ns == 0 && !failed {
         // Nobody told us, but it was.
         connection.established_ns = connection.birth_ns;
@@ -377,10 +513,17 @@ fn create(sock: Sock, flags: u32, table_full: Option<Counter>) -> Option<&'stati
     if verdict == Verdict::Drop {
         return None;
     }
+    // An entry that `find` does not show is left from the socket before (see `forget`).
+    let exists = CONNECTIONS.get_ptr(sock.key()).is_some();
+    let how = if exists { BPF_ANY } else { BPF_NOEXIST };
     if CONNECTIONS
-        .insert(sock.key(), &NO_CONNECTION, u64::from(BPF_ANY))
+        .insert(sock.key(), &NO_CONNECTION, u64::from(how))
         .is_err()
     {
+        if find(sock).is_some() {
+            // Another CPU was faster.
+            return None;
+        }
         // Of an undecided attempt nobody can say yet whether it is missing.
         if verdict == Verdict::Keep
             && let Some(counter) = table_full

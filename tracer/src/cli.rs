@@ -11,6 +11,7 @@ use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 
+use crate::bpf::programs::Backend;
 use crate::exit;
 use crate::options::netns::parse_netns;
 use crate::options::ready_fd::take_ready_fd;
@@ -29,6 +30,16 @@ const DIRECTIONS: &[(&str, Direction)] = &[
 ];
 const FORMATS: &[(&str, OutputFormat)] =
     &[("live", OutputFormat::Live), ("json", OutputFormat::Json)];
+/// `None` = auto. Under a name of its own, because clap takes `Option` for an argument that may be
+/// missing.
+type BackendChoice = Option<Backend>;
+
+const BACKENDS: &[(&str, BackendChoice)] = &[
+    ("auto", None),
+    ("fentry", Some(Backend::Fentry)),
+    ("kprobe", Some(Backend::Kprobe)),
+    ("tracepoint", Some(Backend::Tracepoint)),
+];
 const ACCEPT_HOOKS: &[(&str, AcceptHooks)] = &[
     ("auto", AcceptHooks::Auto),
     ("on", AcceptHooks::On),
@@ -148,6 +159,12 @@ struct Args {
         help = "Fail with exit code 1 if anything was lost or a feature is missing. Default: say \
                 so and go on.")]
     strict: bool,
+
+    #[arg(long, value_name = "HOW", help_heading = MACHINE, value_parser = choice(BACKENDS),
+        default_value = "auto",
+        help = "Attach by these hooks, or fail; auto takes the first that this kernel allows and \
+                says which and why.")]
+    backend: BackendChoice,
 
     #[arg(long, value_name = "WHEN", help_heading = MACHINE, value_parser = choice(ACCEPT_HOOKS),
         default_value = "auto",
@@ -278,6 +295,7 @@ impl Args {
                 parse_ring_bytes(size, page)
             })?,
             max_connections: u32::try_from(connections).unwrap_or(MAX_MAX_CONNECTIONS),
+            backend: self.backend,
             accept_hooks: self.accept_hooks,
             events: self.events,
             top: usize::try_from(top).unwrap_or(usize::MAX),

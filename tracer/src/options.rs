@@ -9,6 +9,8 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::bpf::programs::Backend;
+
 pub use filter::FilterOptions;
 
 /// A run's options.
@@ -34,6 +36,8 @@ pub struct Options {
     pub max_connections: u32,
     /// Gets a line once the hooks are attached.
     pub ready_fd: Option<OwnedFd>,
+    /// How the hooks are attached; `None` = the best that can be.
+    pub backend: Option<Backend>,
     /// Whether accepts are seen at the end of the system call.
     pub accept_hooks: AcceptHooks,
     /// How much is told of a connection between its ends.
@@ -57,6 +61,7 @@ impl Default for Options {
             ring_bytes: values::DEFAULT_RING_BYTES,
             max_connections: values::DEFAULT_MAX_CONNECTIONS,
             ready_fd: None,
+            backend: None,
             accept_hooks: AcceptHooks::Auto,
             events: Events::Traffic,
             top: values::DEFAULT_TOP,

@@ -11,7 +11,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::aggregate::Run;
 use crate::bpf::log::Log;
-use crate::bpf::programs::BACKEND;
 use crate::bpf::ring::Ring;
 use crate::carrier::Carriers;
 use crate::clock;
@@ -93,7 +92,7 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
         time: clock::wall_time(clock::mono_ns(), clock::wall_offset_ns()),
         host,
         duration_ns: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
-        backend: BACKEND.to_owned(),
+        backend: tracer.backend.name().to_owned(),
         loss,
     });
     let outcome = Outcome {

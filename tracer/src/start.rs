@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use tracer_common::config::feature;
 
 use crate::bpf::loader::{LoadError, Settings, Tracer};
-use crate::bpf::programs::{Failure, Need};
+use crate::bpf::programs::{Backend, Failure, Need};
 use crate::options::{AcceptHooks, Events, Options, OutputFormat};
 use crate::ports::PortSet;
 use crate::preflight::{AcceptHooksPossible, Machine, memlock};
@@ -30,7 +30,12 @@ pub fn attach(options: &Options, machine: &Machine) -> anyhow::Result<Tracer> {
     machine.check()?;
     let limit = memlock::raise_limit();
     let settings = settings(options);
-    let tracer = Tracer::start(&settings).map_err(|error| explain(error, &settings, limit))?;
+    let backends: &[Backend] = match &options.backend {
+        Some(backend) => std::slice::from_ref(backend),
+        None => &Backend::ALL,
+    };
+    let tracer =
+        Tracer::start(&settings, backends).map_err(|error| explain(error, &settings, limit))?;
     for failure in &tracer.missing {
         say_missing(failure, options, machine)?;
     }
@@ -63,15 +68,23 @@ fn say_missing(failure: &Failure, options: &Options, machine: &Machine) -> anyho
 
 /// Says that everything from now on is seen, and how.
 pub fn say_ready(options: &mut Options, tracer: &Tracer) -> anyhow::Result<()> {
-    let accept = if tracer.has("accept_exit") {
-        "accept hooks on (each system call of this host takes 70-93 ns longer; with --accept-hooks \
-         off it does not, but an accepted connection has no process before its first byte)"
-    } else {
-        "accept hooks off (an accepted connection has no process before its first byte)"
-    };
+    let backend = tracer.backend;
+    for refusal in &tracer.refused {
+        say(&format!(
+            "note: backend {} cannot be used here ({})",
+            refusal.backend.name(),
+            refusal.reasons()
+        ));
+    }
     say(&format!(
-        "ready: backend {}, {accept}",
-        crate::bpf::programs::BACKEND
+        "note: backend {} does not see {}",
+        backend.name(),
+        backend.blind_to()
+    ));
+    say(&format!(
+        "ready: backend {}, {}",
+        backend.name(),
+        accepts(tracer)
     ));
     if let Some(fd) = options.ready_fd.take() {
         File::from(fd)
@@ -79,6 +92,21 @@ pub fn say_ready(options: &mut Options, tracer: &Tracer) -> anyhow::Result<()> {
             .context("--ready-fd: cannot write to it")?;
     }
     Ok(())
+}
+
+/// How the accepting process is known.
+fn accepts(tracer: &Tracer) -> &'static str {
+    match tracer.backend {
+        Backend::Fentry | Backend::Kprobe => "accepts seen as they happen",
+        Backend::Tracepoint if tracer.has("accept_exit") => {
+            "accept hooks on (each system call of this host takes 70-93 ns longer; with \
+             --accept-hooks off it does not, but an accepted connection has no process before its \
+             first byte)"
+        }
+        Backend::Tracepoint => {
+            "accept hooks off (an accepted connection has no process before its first byte)"
+        }
+    }
 }
 
 fn settings(options: &Options) -> Settings<'_> {

@@ -240,7 +240,7 @@ impl Track {
         ) {
             let at = connection.accepted_ns;
             let mut record = self.record(EventKind::Accept, key, connection, at);
-            record.queue_ns = Some(at.saturating_sub(connection.established_ns));
+            record.queue_ns = Some(queued(connection));
             out.push(record);
         }
         if connection.is(flags::FAILED) {
@@ -332,6 +332,14 @@ fn direction(connection: &Connection) -> Direction {
     }
 }
 
+/// Handshake done to accepted; a process can be faster than the news of the handshake.
+fn queued(connection: &Connection) -> u64 {
+    match connection.established_ns {
+        0 => 0,
+        established_ns => connection.accepted_ns.saturating_sub(established_ns),
+    }
+}
+
 /// What is known once TCP is over, or so far.
 fn end(record: &mut Record, connection: &Connection, at_ns: u64) {
     let over_at = if connection.closed_ns == 0 {
@@ -341,11 +349,7 @@ fn end(record: &mut Record, connection: &Connection, at_ns: u64) {
     };
     record.duration_ns = Some(over_at.saturating_sub(connection.birth_ns));
     if connection.accepted_ns != 0 {
-        record.queue_ns = Some(
-            connection
-                .accepted_ns
-                .saturating_sub(connection.established_ns),
-        );
+        record.queue_ns = Some(queued(connection));
     }
     if connection.established_ns != 0 && !connection.is(flags::INBOUND) {
         record.latency_ns = Some(

@@ -3,15 +3,18 @@
 mod build_ebpf;
 mod check;
 mod cmd;
+mod debian;
 mod ebpf_flags;
 mod inputs;
 mod manifest;
 mod run;
 mod sanity;
 mod setup_ebpf;
+mod setup_vm;
 mod test;
 mod tool_search;
 mod toolchain;
+mod vm;
 mod workspace;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -39,6 +42,10 @@ enum Verb {
         #[arg(last = true, help = "Filters and options of the test runner")]
         args: Vec<OsString>,
     },
+    /// Install what vm needs (Debian)
+    SetupVm(setup_vm::Args),
+    /// Run the real-kernel tests on Debian's kernels, in QEMU
+    Vm(vm::Args),
     /// Format, lints, documentation and the eBPF objects
     Check,
 }
@@ -49,6 +56,8 @@ fn main() -> ExitCode {
         Verb::BuildEbpf(args) => build_ebpf::run(&args),
         Verb::SetupEbpf => setup_ebpf::run(),
         Verb::Test { args } => test::run(&args),
+        Verb::SetupVm(args) => setup_vm::run(&args),
+        Verb::Vm(args) => vm::run(&args),
         Verb::Check => check::run(),
     };
     done.unwrap_or_else(|error| {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use crate::{
-    cmd, tool_search,
+    cmd, debian, tool_search,
     toolchain::{self, BPF_LINKER, Found, LLVM_PREFIX, Linker},
     workspace,
 };
@@ -70,30 +70,7 @@ fn install_packages() -> Result<()> {
              bpf-linker --version {BPF_LINKER}`)"
         );
     }
-    let install = || {
-        apt_get(
-            &[
-                &["install", "--yes", "--no-install-recommends"],
-                &PACKAGES[..],
-            ]
-            .concat(),
-        )
-    };
-    if install().is_ok() {
-        return Ok(());
-    }
-    cmd::say("trying again with fresh package lists");
-    apt_get(&["update"])?;
-    install()
-}
-
-fn apt_get(args: &[&str]) -> Result<()> {
-    // Through env(1), as sudo drops variables.
-    let mut apt = cmd::as_root("env", "installing packages")?;
-    cmd::run(
-        apt.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"])
-            .args(args),
-    )
+    debian::install(&PACKAGES)
 }
 
 fn install_linker() -> Result<()> {

@@ -53,8 +53,17 @@ pub(crate) fn target_dir() -> Result<PathBuf> {
 
 /// Builds `(package, binary)` pairs with the release profile and returns the path of each binary.
 pub(crate) fn build_release(wanted: &[(&str, &str)]) -> Result<BTreeMap<String, PathBuf>> {
-    let mut command = cargo()?;
-    command.args(["build", "--release", "--locked"]);
+    let mut build = cargo()?;
+    build.arg("build");
+    build_release_by(build, wanted)
+}
+
+/// The same by a given `cargo build`.
+pub(crate) fn build_release_by(
+    mut command: Command,
+    wanted: &[(&str, &str)],
+) -> Result<BTreeMap<String, PathBuf>> {
+    command.args(["--release", "--locked"]);
     for (package, binary) in wanted {
         command.args(["-p", package, "--bin", binary]);
     }

@@ -1,6 +1,9 @@
 //! Entries into the programs: one file a kernel hook, nothing but its calling convention.
 
 mod accept_exit;
+mod connect;
 mod destroy_sock;
+mod graft;
 mod length;
+mod release_cb;
 mod set_state;

@@ -9,6 +9,7 @@ use tracer_common::config::Config;
 use tracer_common::connection::{Connection, ConnectionKey};
 use tracer_common::filter::{Filter, IdKey, PORT_WORDS};
 use tracer_common::folded::{FOLDED_ROWS, FoldedKey, FoldedTotals};
+use tracer_common::offsets::Offsets;
 use tracer_common::users::{UserKey, UserTotals};
 use tracer_common::{global, map};
 use zerocopy::IntoBytes;
@@ -17,8 +18,9 @@ use super::btf::{self, KERNEL_BTF};
 use super::log::Log;
 use super::object::{self, ObjectError};
 use super::offsets::{self, OffsetsError};
-use super::programs::{self, Failure, Need, PROGRAMS, Spec};
+use super::programs::{self, Backend, Failure, Need, PROGRAMS, Spec};
 use super::snapshot::Maps;
+use crate::options::values::DEFAULT_MAX_CONNECTIONS;
 use crate::preflight::memlock::MapSize;
 
 /// Everything the programs are told before they run.
@@ -77,6 +79,30 @@ impl Settings<'_> {
     }
 }
 
+/// What the running kernel says of itself.
+struct Kernel {
+    /// Its types, for aya.
+    btf: Btf,
+    offsets: Offsets,
+    /// Whether maps may allocate in programs of every kind: they have an allocator of their own
+    /// (6.1+).
+    maps_allocate_safely: bool,
+}
+
+impl Kernel {
+    fn read() -> Result<Self, LoadError> {
+        let unreadable = |reason: String| LoadError::Btf { reason };
+        let raw = std::fs::read(KERNEL_BTF).map_err(|error| unreadable(error.to_string()))?;
+        let types = btf::Btf::parse(&raw).map_err(|error| unreadable(error.to_string()))?;
+        Ok(Self {
+            offsets: offsets::resolve(&types)?,
+            maps_allocate_safely: types.structure("bpf_mem_alloc").is_ok(),
+            btf: Btf::parse(&raw, aya::Endianness::default())
+                .map_err(|error| unreadable(programs::chain(&error)))?,
+        })
+    }
+}
+
 /// Why tracing cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -102,72 +128,137 @@ pub enum LoadError {
     /// A map can be taken once.
     #[error("the eBPF map {0} is not there any more")]
     MapTaken(&'static str),
-    /// A required program cannot be attached.
-    #[error(
-        "the kernel refused the program `{}` (needs Linux {}): {}",
-        .0.spec.name, .0.spec.since, .0.reason
-    )]
-    Program(Failure),
+    /// A backend cannot be used.
+    #[error("backend {} cannot be used here: {}", .0.backend.name(), .0.reasons())]
+    Backend(Refusal),
+}
+
+/// Why a backend cannot be used.
+#[derive(Debug)]
+pub struct Refusal {
+    /// Which.
+    pub backend: Backend,
+    /// The required programs that cannot be attached; never empty.
+    pub failures: Vec<Failure>,
+}
+
+impl Refusal {
+    /// A reason per hook; hooks with the same reason share it.
+    pub fn reasons(&self) -> String {
+        let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
+        for failure in &self.failures {
+            let hook = failure.spec.hook.to_string();
+            match reasons
+                .iter_mut()
+                .find(|(reason, _)| *reason == failure.reason)
+            {
+                Some((_, hooks)) => hooks.push(hook),
+                None => reasons.push((&failure.reason, vec![hook])),
+            }
+        }
+        let reasons: Vec<_> = reasons
+            .iter()
+            .map(|(reason, hooks)| format!("{}: {reason}", hooks.join(", ")))
+            .collect();
+        reasons.join("; ")
+    }
 }
 
 /// Attached programs and their maps. Dropping it detaches everything.
 #[derive(Debug)]
 pub struct Tracer {
     ebpf: Ebpf,
+    /// How they are attached.
+    pub backend: Backend,
+    /// The backends that were tried before.
+    pub refused: Vec<Refusal>,
     /// Optional programs that are not attached, and why.
     pub missing: Vec<Failure>,
     attached: Vec<&'static str>,
 }
 
 impl Tracer {
-    /// Creates the maps, fills in filter, offsets and switches, and attaches the programs.
-    pub fn start(settings: &Settings<'_>) -> Result<Self, LoadError> {
-        let bytes = object::checked()?;
-        let unreadable = |reason: String| LoadError::Btf { reason };
-        let raw_btf = std::fs::read(KERNEL_BTF).map_err(|error| unreadable(error.to_string()))?;
-        let types = btf::Btf::parse(&raw_btf).map_err(|error| unreadable(error.to_string()))?;
-        let offsets = offsets::resolve(&types)?;
+    /// Creates the maps, fills in filter, offsets and switches, and attaches the programs of the
+    /// first of `backends` that can be attached: that a program loads proves nothing.
+    pub fn start(settings: &Settings<'_>, backends: &[Backend]) -> Result<Self, LoadError> {
+        let kernel = Kernel::read()?;
+        let mut refused = Vec::new();
+        // Where there is another choice, one reason is enough; who asked by name gets them all.
+        let thorough = backends.len() == 1;
+        for backend in backends {
+            match Self::start_as(*backend, settings, &kernel, thorough) {
+                Ok(tracer) => return Ok(Self { refused, ..tracer }),
+                Err(LoadError::Backend(refusal)) => refused.push(refusal),
+                Err(error) => return Err(error),
+            }
+        }
+        // With nothing to choose from, or at the end of the choices, the last refusal counts most.
+        match refused.pop() {
+            Some(refusal) => Err(LoadError::Backend(refusal)),
+            None => Err(LoadError::Maps("no backend was asked for".to_owned())),
+        }
+    }
+
+    fn start_as(
+        backend: Backend,
+        settings: &Settings<'_>,
+        kernel: &Kernel,
+        thorough: bool,
+    ) -> Result<Self, LoadError> {
         let config = Config {
-            features: settings.features,
+            features: settings.features | backend.features(),
             wake_bytes: wake_bytes(settings),
         };
+        let preallocate = backend.wants_preallocation() && !kernel.maps_allocate_safely;
+        // Preallocated, the default would take 150 MB for nothing on most hosts.
+        let connections = match settings.max_connections {
+            DEFAULT_MAX_CONNECTIONS if preallocate => DEFAULT_MAX_CONNECTIONS / 4,
+            chosen => chosen,
+        };
         let log_level = if settings.debug { u8::MAX } else { 0 };
-
         let mut loader = EbpfLoader::new();
         loader
             // The object has no CO-RE relocations, and parsing BTF once more would cost 20 ms.
             .btf(None)
-            .override_global(global::OFFSETS, offsets.as_bytes(), true)
+            .override_global(global::OFFSETS, kernel.offsets.as_bytes(), true)
             .override_global(global::FILTER, settings.filter.as_bytes(), true)
             .override_global(global::CONFIG, config.as_bytes(), true)
             .override_global(aya_log::LEVEL, &log_level, false)
             .map_max_entries(map::EVENTS, settings.ring_bytes)
-            .map_max_entries(map::CONNECTIONS, settings.max_connections)
-            .map_max_entries(map::USERS, settings.max_connections)
-            .map_max_entries(map::PENDING, pending_entries(settings.max_connections));
-        let mut ebpf = loader
-            .load(bytes)
-            .map_err(|error| LoadError::Maps(programs::chain(&error)))?;
+            .map_max_entries(map::CONNECTIONS, connections)
+            .map_max_entries(map::USERS, connections)
+            .map_max_entries(map::PENDING, pending_entries(connections));
+        let result = if preallocate {
+            let maps = [map::CONNECTIONS, map::USERS, map::PENDING, map::FOLDED];
+            loader.load(&object::preallocated(&maps)?)
+        } else {
+            loader.load(object::checked()?)
+        };
+        let mut ebpf = result.map_err(|error| LoadError::Maps(programs::chain(&error)))?;
         fill_filter(&mut ebpf, settings)
             .map_err(|error| LoadError::Maps(programs::chain(&error)))?;
 
-        let kernel_btf = Btf::parse(&raw_btf, aya::Endianness::default())
-            .map_err(|error| unreadable(programs::chain(&error)))?;
-        let allocates_safely = types.structure("bpf_mem_alloc").is_ok();
-        let (mut attached, mut missing) = (Vec::new(), Vec::new());
-        for spec in wanted(settings.accept_hooks) {
-            match (
-                programs::attach(&mut ebpf, &kernel_btf, allocates_safely, spec),
-                spec.need,
-            ) {
+        let (mut attached, mut missing, mut failures) = (Vec::new(), Vec::new(), Vec::new());
+        for spec in wanted(backend, settings.accept_hooks) {
+            match (programs::attach(&mut ebpf, &kernel.btf, spec), spec.need) {
                 (Ok(()), _) => attached.push(spec.name),
-                (Err(failure), Need::Required) => return Err(LoadError::Program(failure)),
+                (Err(failure), Need::Required) => {
+                    failures.push(failure);
+                    if !thorough {
+                        break;
+                    }
+                }
                 (Err(failure), _) => missing.push(failure),
             }
         }
+        if !failures.is_empty() {
+            return Err(LoadError::Backend(Refusal { backend, failures }));
+        }
         Ok(Self {
             ebpf,
+            backend,
             missing,
+            refused: Vec::new(),
             attached,
         })
     }
@@ -209,10 +300,10 @@ impl Tracer {
     }
 }
 
-fn wanted(accept_hooks: bool) -> impl Iterator<Item = &'static Spec> {
-    static TABLE: [Spec; PROGRAMS.len()] = PROGRAMS;
-    TABLE
+fn wanted(backend: Backend, accept_hooks: bool) -> impl Iterator<Item = &'static Spec> {
+    PROGRAMS
         .iter()
+        .filter(move |spec| spec.backends.contains(&backend))
         .filter(move |spec| accept_hooks || !matches!(spec.need, Need::AcceptHooks(_)))
 }
 

@@ -35,6 +35,30 @@ pub fn checked() -> Result<&'static [u8], ObjectError> {
     Ok(OBJECT)
 }
 
+/// The object with these maps preallocated: their entries exist from the start, and no memory is
+/// taken while a program runs.
+pub fn preallocated(maps: &[&str]) -> Result<Vec<u8>, ObjectError> {
+    let broken = |reason: &str| ObjectError::Broken(reason.to_owned());
+    let mut bytes = checked()?.to_vec();
+    let file =
+        object::File::parse(OBJECT).map_err(|error| ObjectError::Broken(error.to_string()))?;
+    for name in maps {
+        let symbol = file.symbol_by_name(name);
+        let start = symbol.as_ref().and_then(|symbol| {
+            let section = file.section_by_index(symbol.section_index()?).ok()?;
+            usize::try_from(section.file_range()?.0 + symbol.address()).ok()
+        });
+        let flags = start
+            .and_then(|start| bytes.get_mut(start + MAP_FLAGS..)?.first_chunk_mut::<4>())
+            .ok_or_else(|| broken("a map is missing"))?;
+        *flags = [0; 4];
+    }
+    Ok(bytes)
+}
+
+/// Offset of `map_flags` in a map's definition (`struct bpf_map_def`).
+const MAP_FLAGS: usize = 16;
+
 fn check_abi(bytes: &[u8]) -> Result<(), ObjectError> {
     let broken = |reason: &str| ObjectError::Broken(reason.to_owned());
     let file = object::File::parse(bytes).map_err(|error| broken(&error.to_string()))?;
@@ -76,6 +100,23 @@ mod tests {
         let at = usize::try_from(start + symbol.address()).unwrap();
         other[at] ^= 0xff;
         assert!(matches!(check_abi(&other), Err(ObjectError::Abi { .. })));
+    }
+
+    #[test]
+    fn preallocation_changes_one_flag_a_map_and_nothing_else() {
+        let maps = [tracer_common::map::CONNECTIONS, tracer_common::map::USERS];
+        let changed = preallocated(&maps).unwrap();
+        let differing: Vec<_> = (0..OBJECT.len())
+            .filter(|at| OBJECT[*at] != changed[*at])
+            .collect();
+        // BPF_F_NO_PREALLOC is the lowest bit of the flags.
+        assert_eq!(differing.len(), maps.len());
+        assert!(
+            differing
+                .iter()
+                .all(|at| (OBJECT[*at], changed[*at]) == (1, 0))
+        );
+        assert!(preallocated(&["NO_SUCH_MAP"]).is_err());
     }
 
     #[test]

@@ -1,9 +1,58 @@
 //! The programs as a table of data, and one loop that attaches them.
 
-use aya::programs::{BtfTracePoint, Program, ProgramError, TracePoint};
+use aya::programs::{BtfTracePoint, FEntry, KProbe, Program, ProgramError, TracePoint};
 use aya::{Btf, Ebpf};
+use tracer_common::config::feature;
 
 use super::tracefs::with_tracefs;
+
+/// A way to attach: which hooks tell of attempts, accepts and bytes. The life cycle comes from the
+/// same two tracepoints in all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// Trampolines at the entry of kernel functions.
+    Fentry,
+    /// Breakpoints at the entry of kernel functions.
+    Kprobe,
+    /// Tracepoints only: works everywhere.
+    Tracepoint,
+}
+
+impl Backend {
+    /// In the order of preference: each costs more, or sees less, than the one before.
+    pub const ALL: [Self; 3] = [Self::Fentry, Self::Kprobe, Self::Tracepoint];
+
+    /// The name in options and records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fentry => "fentry",
+            Self::Kprobe => "kprobe",
+            Self::Tracepoint => "tracepoint",
+        }
+    }
+
+    /// Bits of [`feature`] that its hooks need.
+    pub const fn features(self) -> u32 {
+        match self {
+            Self::Fentry | Self::Kprobe => feature::CONNECT_HOOK | feature::SETTLE,
+            Self::Tracepoint => 0,
+        }
+    }
+
+    /// Whether it has programs that may not use maps which allocate, before 6.1: the kernel warns
+    /// about them, and with `PREEMPT_RT` refuses them.
+    pub const fn wants_preallocation(self) -> bool {
+        matches!(self, Self::Kprobe | Self::Tracepoint)
+    }
+
+    /// What it does not see, beside what none sees.
+    pub const fn blind_to(self) -> &'static str {
+        match self {
+            Self::Fentry | Self::Kprobe => "bytes of kTLS before encryption",
+            Self::Tracepoint => "which process spliced or mapped bytes out of a socket",
+        }
+    }
+}
 
 /// How a program meets the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,12 +61,29 @@ pub enum Hook {
     BtfTracepoint(&'static str),
     /// Classic tracepoints of one category: need tracefs and `perf_event_open`.
     Tracepoints(&'static str, &'static [&'static str]),
+    /// A trampoline at a function's entry.
+    Fentry(&'static str),
+    /// A breakpoint at a function's entry.
+    Kprobe(&'static str),
+}
+
+impl std::fmt::Display for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::BtfTracepoint(event) => write!(f, "tracepoint {event}"),
+            Self::Tracepoints(category, events) => {
+                write!(f, "tracepoints {category}:{}", events.join(","))
+            }
+            Self::Fentry(function) => write!(f, "fentry {function}"),
+            Self::Kprobe(function) => write!(f, "kprobe {function}"),
+        }
+    }
 }
 
 /// What happens when a program cannot be attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// There is no tracer without it.
+    /// Its backends cannot be used.
     Required,
     /// The run goes on; the text says what is not seen.
     Optional(&'static str),
@@ -32,6 +98,8 @@ pub struct Spec {
     pub name: &'static str,
     /// Where it is attached.
     pub hook: Hook,
+    /// The backends that use it.
+    pub backends: &'static [Backend],
     /// What it is needed for.
     pub need: Need,
     /// First kernel that has the hook.
@@ -41,66 +109,99 @@ pub struct Spec {
     pub twin: Option<&'static str>,
 }
 
-/// The name of this way to attach.
-pub const BACKEND: &str = "tracepoint";
+const EVERY: &[Backend] = &Backend::ALL;
+const FENTRY: &[Backend] = &[Backend::Fentry];
+const KPROBE: &[Backend] = &[Backend::Kprobe];
+const TRACEPOINT: &[Backend] = &[Backend::Tracepoint];
 
-/// Every program of the tracepoint backend, in the order of attachment. Bytes come before the life
-/// cycle: a connection that is born with a table entry must not move bytes unseen.
-pub const PROGRAMS: [Spec; 7] = [
+const fn program(name: &'static str, hook: Hook, backends: &'static [Backend]) -> Spec {
+    let since = match hook {
+        Hook::Kprobe(_) => "4.17",
+        _ => "5.5",
+    };
     Spec {
-        name: "send_length",
-        hook: Hook::BtfTracepoint("sock_send_length"),
+        name,
+        hook,
+        backends,
+        need: Need::Required,
+        since,
+        twin: None,
+    }
+}
+
+/// Every program, in the order of attachment. A backend's own come first, so that one that cannot
+/// be had is found out early; the life cycle comes last, because a connection that is born with a
+/// table entry must not move bytes unseen.
+pub static PROGRAMS: [Spec; 13] = [
+    program("connect_fentry", Hook::Fentry("tcp_connect"), FENTRY),
+    program("graft_fentry", Hook::Fentry("security_sock_graft"), FENTRY),
+    program("release_cb_fentry", Hook::Fentry("tcp_release_cb"), FENTRY),
+    program("connect_kprobe", Hook::Kprobe("tcp_connect"), KPROBE),
+    program("graft_kprobe", Hook::Kprobe("security_sock_graft"), KPROBE),
+    program("release_cb_kprobe", Hook::Kprobe("tcp_release_cb"), KPROBE),
+    Spec {
         need: Need::Optional(
             "bytes sent are known at the end of a connection only, and not per process",
         ),
         since: "6.3",
-        twin: None,
+        ..program(
+            "send_length",
+            Hook::BtfTracepoint("sock_send_length"),
+            TRACEPOINT,
+        )
     },
     Spec {
-        name: "recv_length",
-        hook: Hook::BtfTracepoint("sock_recv_length"),
         need: Need::Optional(
             "bytes received are known at the end of a connection only, and not per process",
         ),
         since: "6.3",
-        twin: None,
+        ..program(
+            "recv_length",
+            Hook::BtfTracepoint("sock_recv_length"),
+            TRACEPOINT,
+        )
     },
     Spec {
-        name: "accept_exit",
-        hook: Hook::Tracepoints("syscalls", &["sys_exit_accept", "sys_exit_accept4"]),
         need: Need::AcceptHooks(
             "an accepted connection has its process only from its first send or receive on",
         ),
-        since: "5.5",
-        twin: None,
+        ..program(
+            "accept_exit",
+            Hook::Tracepoints("syscalls", &["sys_exit_accept", "sys_exit_accept4"]),
+            TRACEPOINT,
+        )
     },
     Spec {
-        name: "destroy_sock_again",
-        hook: Hook::BtfTracepoint("tcp_destroy_sock"),
-        need: Need::Required,
-        since: "5.5",
         twin: Some("destroy_sock"),
+        ..program(
+            "destroy_sock_again",
+            Hook::BtfTracepoint("tcp_destroy_sock"),
+            EVERY,
+        )
     },
     Spec {
-        name: "destroy_sock",
-        hook: Hook::BtfTracepoint("tcp_destroy_sock"),
-        need: Need::Required,
-        since: "5.5",
         twin: Some("destroy_sock_again"),
+        ..program(
+            "destroy_sock",
+            Hook::BtfTracepoint("tcp_destroy_sock"),
+            EVERY,
+        )
     },
     Spec {
-        name: "set_state_again",
-        hook: Hook::BtfTracepoint("inet_sock_set_state"),
-        need: Need::Required,
-        since: "5.5",
         twin: Some("set_state"),
+        ..program(
+            "set_state_again",
+            Hook::BtfTracepoint("inet_sock_set_state"),
+            EVERY,
+        )
     },
     Spec {
-        name: "set_state",
-        hook: Hook::BtfTracepoint("inet_sock_set_state"),
-        need: Need::Required,
-        since: "5.5",
         twin: Some("set_state_again"),
+        ..program(
+            "set_state",
+            Hook::BtfTracepoint("inet_sock_set_state"),
+            EVERY,
+        )
     },
 ];
 
@@ -113,31 +214,26 @@ pub struct Failure {
     pub reason: String,
 }
 
-/// Loads and attaches one program. The links live in `ebpf`. `allocates_safely`: whether the kernel
-/// has its own allocator for maps (6.1+).
-pub(super) fn attach(
-    ebpf: &mut Ebpf,
-    btf: &Btf,
-    allocates_safely: bool,
-    spec: &'static Spec,
-) -> Result<(), Failure> {
+/// Loads and attaches one program. The links live in `ebpf`.
+pub(super) fn attach(ebpf: &mut Ebpf, btf: &Btf, spec: &'static Spec) -> Result<(), Failure> {
     let failed = |reason: String| Failure { spec, reason };
     let program = ebpf
         .program_mut(spec.name)
         .ok_or_else(|| failed("the eBPF object does not have this program".to_owned()))?;
     match spec.hook {
         Hook::BtfTracepoint(event) => {
-            attach_btf(program, btf, event).map_err(|error| failed(chain(&error)))
+            attach_btf(program, btf, event).map_err(|error| failed(refusal(&error)))
         }
-        // Before 6.1 the kernel warns, and on PREEMPT_RT refuses, when a program of this kind uses
-        // a map that allocates while it runs, as the connection table does.
-        Hook::Tracepoints(..) if !allocates_safely => Err(failed(
-            "kernels before 6.1 warn about this kind of program".to_owned(),
-        )),
+        Hook::Fentry(function) => {
+            attach_fentry(program, btf, function).map_err(|error| failed(refusal(&error)))
+        }
+        Hook::Kprobe(function) => {
+            attach_kprobe(program, function).map_err(|error| failed(refusal(&error)))
+        }
         Hook::Tracepoints(category, events) => {
             with_tracefs(|| attach_classic(program, category, events))
                 .map_err(|error| failed(format!("tracefs cannot be mounted: {error}")))?
-                .map_err(|error| failed(chain(&error)))
+                .map_err(|error| failed(refusal(&error)))
         }
     }
 }
@@ -146,6 +242,20 @@ fn attach_btf(program: &mut Program, btf: &Btf, event: &str) -> Result<(), Progr
     let program: &mut BtfTracePoint = program.try_into()?;
     program.load(event, btf)?;
     program.attach()?;
+    Ok(())
+}
+
+fn attach_fentry(program: &mut Program, btf: &Btf, function: &str) -> Result<(), ProgramError> {
+    let program: &mut FEntry = program.try_into()?;
+    program.load(function, btf)?;
+    program.attach()?;
+    Ok(())
+}
+
+fn attach_kprobe(program: &mut Program, function: &str) -> Result<(), ProgramError> {
+    let program: &mut KProbe = program.try_into()?;
+    program.load()?;
+    program.attach(function, 0)?;
     Ok(())
 }
 
@@ -160,6 +270,17 @@ fn attach_classic(
         program.attach(category, event)?;
     }
     Ok(())
+}
+
+/// Why a program was refused. aya puts the verifier's log behind every refusal, also an empty one.
+fn refusal(error: &ProgramError) -> String {
+    match error {
+        ProgramError::LoadError {
+            io_error,
+            verifier_log,
+        } if verifier_log.to_string().is_empty() => format!("the kernel refuses it: {io_error}"),
+        _ => chain(error),
+    }
 }
 
 /// An error with all its causes: the outermost text alone rarely names the reason.
@@ -188,6 +309,14 @@ mod tests {
             let twin = spec.twin.and_then(find).unwrap();
             assert_eq!(twin.twin, Some(spec.name));
             assert_eq!(twin.hook, spec.hook);
+        }
+    }
+
+    #[test]
+    fn every_backend_has_a_hook_for_attempts_accepts_and_bytes() {
+        for backend in [Backend::Fentry, Backend::Kprobe] {
+            let own = PROGRAMS.iter().filter(|spec| spec.backends == [backend]);
+            assert_eq!(own.count(), 3, "{}", backend.name());
         }
     }
 

@@ -1,0 +1,130 @@
+//! Boots a kernel in QEMU and listens to its console.
+
+use std::{
+    fs::File,
+    io::{BufRead as _, BufReader, Write as _},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{arch::Arch, console::Console, kernel::Kernel};
+use crate::cmd;
+
+/// Emulated, a test may take minutes and say nothing.
+const SILENCE: Duration = Duration::from_mins(6);
+/// No suite takes as long.
+const LIMIT: Duration = Duration::from_mins(45);
+
+/// Whether QEMU is here; if not, says how to get it.
+pub(crate) fn check(arch: Arch) -> Result<()> {
+    let (program, package) = arch.qemu();
+    if cmd::in_path(program).is_none() {
+        bail!(
+            "{program} is not installed: `apt-get install --no-install-recommends {package}`, or \
+             `cargo xtask setup-vm`"
+        );
+    }
+    Ok(())
+}
+
+/// The command that boots `kernel`.
+pub(crate) fn command(kernel: &Kernel, arch: Arch, initramfs: &Path) -> Command {
+    let (program, _) = arch.qemu();
+    let mut qemu = Command::new(program);
+    // An emulated double fault comes with la57. A Linux 7 without cx16 has no socket storage;
+    // older ones are more stable without.
+    let (machine, cpu, console) = match arch {
+        Arch::X86_64 if kernel.major() >= 7 => ("pc", "max,-la57", "ttyS0"),
+        Arch::X86_64 => ("pc", "max,-la57,-cx16", "ttyS0"),
+        Arch::Aarch64 => ("virt", "max,pauth-impdef=on", "ttyAMA0"),
+    };
+    qemu.args([
+        "-machine",
+        machine,
+        "-accel",
+        "tcg,thread=multi",
+        "-cpu",
+        cpu,
+    ]);
+    qemu.args(["-smp", "2", "-m", "2G", "-no-reboot", "-nic", "none"]);
+    qemu.args(["-display", "none", "-monitor", "none", "-serial", "stdio"]);
+    qemu.arg("-kernel").arg(&kernel.image);
+    qemu.arg("-initrd").arg(initramfs);
+    // Only errors of the kernel: its lines may break those of the tests.
+    let line = format!("console={console} loglevel=4 oops=panic panic=-1 random.trust_cpu=on");
+    qemu.arg("-append").arg(line);
+    qemu
+}
+
+/// Boots and listens until the end; `news` gets what is worth a line on the terminal.
+pub(crate) fn boot(mut qemu: Command, log: &Path, news: impl Fn(&str)) -> Result<Console> {
+    let mut log = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
+    writeln!(log, "$ {}", cmd::shell(&qemu))?;
+    qemu.stdin(Stdio::null()).stdout(Stdio::piped());
+    qemu.stderr(log.try_clone()?);
+    let child = qemu
+        .spawn()
+        .with_context(|| format!("cannot run `{}`", cmd::shell(&qemu)))?;
+    let mut running = Running(child);
+    let lines = listen(&mut running)?;
+    let begin = Instant::now();
+    let mut console = Console::default();
+    loop {
+        let left = LIMIT.saturating_sub(begin.elapsed());
+        let line = match lines.recv_timeout(left.min(SILENCE)) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                let how = if left < SILENCE {
+                    format!("took more than {} minutes", LIMIT.as_secs() / 60)
+                } else {
+                    format!("said nothing for {} minutes", SILENCE.as_secs() / 60)
+                };
+                console.problems.push(format!("the VM hangs: it {how}"));
+                return Ok(console);
+            }
+        };
+        let text = String::from_utf8_lossy(&line);
+        write!(log, "{:8.2} {text}", begin.elapsed().as_secs_f64())?;
+        if let Some(text) = console.take(&text) {
+            news(&text);
+        }
+    }
+    let status = running.0.wait().context("cannot wait for QEMU")?;
+    if !status.success() {
+        console.problems.push(format!("QEMU failed: {status}"));
+    }
+    Ok(console)
+}
+
+/// Lines of the console, with their ends, as they come.
+fn listen(running: &mut Running) -> Result<mpsc::Receiver<Vec<u8>>> {
+    let pipe = running.0.stdout.take().context("QEMU has no console")?;
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut pipe = BufReader::new(pipe);
+        loop {
+            let mut line = Vec::new();
+            let read = pipe.read_until(b'\n', &mut line);
+            if !read.is_ok_and(|length| length > 0) || sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(lines)
+}
+
+/// QEMU, which ends with us.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended, unless the VM hangs.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
