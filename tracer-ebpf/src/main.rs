@@ -1,7 +1,8 @@
 //! conntracer's eBPF programs.
 //!
-//! A hook turns its calling convention into `(socket, value)` and calls a handler of [`table`];
-//! what happens next is the same on every backend. A new hook is one small file in `hooks/`.
+//! A hook turns its calling convention into `(socket, value)` and calls a handler of [`lifecycle`]
+//! or [`traffic`]; what happens next is the same on every backend. A new hook is one small file in
+//! `hooks/`.
 //!
 //! | program | hook | handler | purpose | since |
 //! |---|---|---|---|---|
@@ -29,11 +30,14 @@
 
 mod emit;
 mod filter;
+mod folded;
 mod hooks;
 mod kernel;
+mod lifecycle;
 mod maps;
 mod table;
 mod task;
+mod traffic;
 mod users;
 
 #[unsafe(no_mangle)]

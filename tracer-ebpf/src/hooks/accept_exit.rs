@@ -4,7 +4,7 @@
 
 use aya_ebpf::{macros::tracepoint, programs::TracePointContext};
 
-use crate::{kernel::CurrentTask, table};
+use crate::{kernel::CurrentTask, lifecycle};
 
 /// Offset of `long ret` in the tracepoint's record, stable ABI of every `sys_exit_*` event.
 const RET: usize = 16;
@@ -17,7 +17,7 @@ fn accept_exit(ctx: TracePointContext) -> u32 {
         && let Some(sock) = CurrentTask::get().socket(fd)
         && sock.is_tcp()
     {
-        table::accepted(sock);
+        lifecycle::accepted(sock);
     }
     0
 }

@@ -6,18 +6,18 @@ use aya_ebpf::{
     programs::{FEntryContext, ProbeContext},
 };
 
-use crate::{kernel::Sock, table};
+use crate::{kernel::Sock, lifecycle};
 
 #[fentry(function = "tcp_connect")]
 fn connect_fentry(ctx: FEntryContext) -> i32 {
-    table::bound(Sock::new(ctx.arg(0)));
+    lifecycle::bound(Sock::new(ctx.arg(0)));
     0
 }
 
 #[kprobe]
 fn connect_kprobe(ctx: ProbeContext) -> u32 {
     if let Some(sk) = ctx.arg(0) {
-        table::bound(Sock::new(sk));
+        lifecycle::bound(Sock::new(sk));
     }
     0
 }

@@ -1,13 +1,14 @@
 //! `void security_sock_graft(struct sock *sk, struct socket *parent)`: the accepting process, once a
 //! connection is taken from the queue. It runs after the wake-up, so processes that were blocked in
-//! accept before we attached are seen, and never for an accept that fails. io_uring comes here too.
+//! accept before we attached are seen, and never for an accept that fails. `io_uring` comes here
+//! too.
 
 use aya_ebpf::{
     macros::{fentry, kprobe},
     programs::{FEntryContext, ProbeContext},
 };
 
-use crate::{kernel::Sock, table};
+use crate::{kernel::Sock, lifecycle};
 
 #[fentry(function = "security_sock_graft")]
 fn graft_fentry(ctx: FEntryContext) -> i32 {
@@ -27,6 +28,6 @@ fn graft_kprobe(ctx: ProbeContext) -> u32 {
 #[inline(always)]
 fn grafted(sock: Sock) {
     if sock.is_tcp() {
-        table::accepted(sock);
+        lifecycle::accepted(sock);
     }
 }

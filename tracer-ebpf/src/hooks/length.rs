@@ -4,7 +4,7 @@
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 
-use crate::{kernel::Sock, table};
+use crate::{kernel::Sock, traffic};
 
 /// Reads that leave the data where it is, or return our own packets.
 const NOT_DATA: i32 = MSG_PEEK | MSG_ERRQUEUE;
@@ -15,7 +15,7 @@ const MSG_ERRQUEUE: i32 = 0x2000;
 fn send_length(ctx: BtfTracePointContext) -> i32 {
     let result: i32 = ctx.arg(1);
     if result > 0 {
-        table::moved(Sock::new(ctx.arg(0)), true, result as u64);
+        traffic::moved(Sock::new(ctx.arg(0)), true, result as u64);
     }
     0
 }
@@ -25,7 +25,7 @@ fn recv_length(ctx: BtfTracePointContext) -> i32 {
     let result: i32 = ctx.arg(1);
     let flags: i32 = ctx.arg(2);
     if result > 0 && flags & NOT_DATA == 0 {
-        table::moved(Sock::new(ctx.arg(0)), false, result as u64);
+        traffic::moved(Sock::new(ctx.arg(0)), false, result as u64);
     }
     0
 }

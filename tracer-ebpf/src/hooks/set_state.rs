@@ -14,7 +14,7 @@ use tracer_common::tcp_state::{CLOSE, ESTABLISHED, FIN_WAIT1, LAST_ACK, LISTEN, 
 
 use crate::{
     kernel::Sock,
-    table::{self, Reporter},
+    lifecycle::{self, Reporter},
 };
 
 #[btf_tracepoint(function = "inet_sock_set_state")]
@@ -24,10 +24,10 @@ fn set_state(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     match new {
-        SYN_SENT => table::opened(sock),
-        ESTABLISHED => table::established(sock, old, Reporter::First),
-        FIN_WAIT1 | LAST_ACK => table::closing(sock),
-        CLOSE if old != LISTEN => table::closed(sock, old, Reporter::First),
+        SYN_SENT => lifecycle::opened(sock),
+        ESTABLISHED => lifecycle::established(sock, old, Reporter::First),
+        FIN_WAIT1 | LAST_ACK => lifecycle::closing(sock),
+        CLOSE if old != LISTEN => lifecycle::closed(sock, old, Reporter::First),
         _ => {}
     }
     0
@@ -43,8 +43,8 @@ fn set_state_again(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     match new {
-        ESTABLISHED => table::established(sock, old, Reporter::Second),
-        CLOSE if old != LISTEN => table::closed(sock, old, Reporter::Second),
+        ESTABLISHED => lifecycle::established(sock, old, Reporter::Second),
+        CLOSE if old != LISTEN => lifecycle::closed(sock, old, Reporter::Second),
         _ => {}
     }
     0

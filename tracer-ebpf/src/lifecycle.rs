@@ -1,0 +1,260 @@
+//! The handlers of a connection's life, whatever hook reported it.
+//!
+//! Those of events that happen in softirqs do nothing for what is done already, because two
+//! programs report each of these events (see `hooks/set_state.rs`).
+
+use aya_log_ebpf::debug;
+use tracer_common::{
+    config::feature,
+    connection::{Connection, flags},
+    counters::Counter,
+    filter::Verdict,
+    tcp_state,
+};
+
+use crate::{
+    emit, filter, folded,
+    kernel::Sock,
+    maps::{count, gate_is_closed},
+    table::{create, find, forget, now, take_owner, tell},
+    task,
+    traffic::{SYN, settle_from_here},
+};
+
+/// A program's place among those that report the same event.
+#[derive(Clone, Copy)]
+pub enum Reporter {
+    First,
+    Second,
+}
+
+/// A SYN is about to be sent. Process context: the running task is the owner.
+#[inline(always)]
+pub fn opened(sock: Sock) {
+    if gate_is_closed() {
+        return;
+    }
+    // A socket that was disconnected and connects again, or whose release was missed.
+    if let Some(previous) = find(sock) {
+        release(sock, previous);
+    }
+    if let Some(connection) = create(sock, 0, Some(Counter::TableFullOutbound)) {
+        take_owner(connection);
+        connection.birth_ns = now();
+        if !emit::wants(feature::CONNECT_HOOK) {
+            tell(sock, connection);
+        }
+    }
+}
+
+/// The attempt has its local port and its first sequence number; the SYN follows.
+#[inline(always)]
+pub fn bound(sock: Sock) {
+    if gate_is_closed() {
+        return;
+    }
+    if let Some(connection) = find(sock) {
+        sock.read_flow(&mut connection.flow);
+        connection.write_seq = sock.write_seq().wrapping_add(SYN);
+        connection.flags |= flags::SENDS_SETTLED;
+        tell(sock, connection);
+    }
+}
+
+/// The handshake is done. Any context. `reporter` is the program's place among those that report
+/// this event: only the first counts what found no room.
+#[inline(always)]
+pub fn established(sock: Sock, old_state: u8, reporter: Reporter) {
+    if gate_is_closed() {
+        return;
+    }
+    if let Some(connection) = find(sock) {
+        if connection.established_ns == 0 && connection.closed_ns == 0 {
+            connection.established_ns = now();
+            sock.read_flow(&mut connection.flow);
+            settle_from_here(sock, connection);
+            tell(sock, connection);
+            return;
+        }
+        if connection.closed_ns == 0 {
+            return;
+        }
+        // The pointer lives on in a new child; the release of the old one was missed.
+        release(sock, connection);
+    }
+    if old_state != tcp_state::SYN_RECV {
+        untracked_attempt(sock, reporter);
+        return;
+    }
+    let table_full = match reporter {
+        Reporter::First => Some(Counter::TableFullInbound),
+        Reporter::Second => None,
+    };
+    let created = create(sock, flags::INBOUND, table_full);
+    // Without: the filter, no room, or a process that accepted it just now (`accepted_early`).
+    if let Some(connection) = created.or_else(|| find(sock)) {
+        let now = now();
+        connection.established_ns = now;
+        if connection.birth_ns == 0 {
+            connection.birth_ns = now;
+        }
+        settle_from_here(sock, connection);
+        // No news: they come when a process accepts, or at the end.
+    }
+}
+
+/// An outbound attempt has its port now, and no entry: counts it as missing if it should have one
+/// and the filter could not tell when it was made.
+#[inline(always)]
+pub fn untracked_attempt(sock: Sock, reporter: Reporter) {
+    if matches!(reporter, Reporter::First) && filter::was_undecided(sock) {
+        count(Counter::TableFullOutbound, 1);
+    }
+}
+
+/// A process took the connection from the accept queue. Process context: the running task is it.
+#[inline(always)]
+pub fn accepted(sock: Sock) {
+    if gate_is_closed() {
+        return;
+    }
+    match find(sock).or_else(|| accepted_early(sock)) {
+        Some(connection) => {
+            take(sock, connection, 0);
+        }
+        None => {
+            if filter::would_trace(sock, true) {
+                count(Counter::UntrackedAccepts, 1);
+                debug!(
+                    (),
+                    "process {} accepted an untraced connection",
+                    task::current_tgid()
+                );
+            }
+        }
+    }
+}
+
+/// A child is in the accept queue before its handshake is told, and with Fast Open long before: a
+/// process on another CPU can be that fast.
+#[inline(always)]
+fn accepted_early(sock: Sock) -> Option<&'static mut Connection> {
+    if sock.state() != tcp_state::SYN_RECV {
+        return None;
+    }
+    match create(sock, flags::INBOUND, Some(Counter::TableFullInbound)) {
+        Some(connection) => {
+            connection.birth_ns = now();
+            Some(connection)
+        }
+        None => find(sock),
+    }
+}
+
+/// Makes the running task the owner; `false` if the filter does not want it, and the entry is gone.
+#[inline(always)]
+pub fn take(sock: Sock, connection: &mut Connection, how: u32) -> bool {
+    if connection.owner.tgid != 0 || !connection.is(flags::INBOUND) {
+        return true;
+    }
+    connection.accepted_ns = now();
+    connection.flags |= how;
+    take_owner(connection);
+    tell(sock, connection)
+}
+
+/// Our FIN is queued. Process context: the running task dropped the last descriptor or shut down.
+#[inline(always)]
+pub fn closing(sock: Sock) {
+    if gate_is_closed() {
+        return;
+    }
+    if let Some(connection) = find(sock)
+        && connection.closer.tgid == 0
+    {
+        task::write_current(&mut connection.closer);
+    }
+}
+
+/// TCP is over. Any context, unless the state says that a local call did it.
+#[inline(always)]
+pub fn closed(sock: Sock, old_state: u8, reporter: Reporter) {
+    if gate_is_closed() {
+        return;
+    }
+    let Some(connection) = find(sock) else {
+        if old_state == tcp_state::SYN_SENT {
+            untracked_attempt(sock, reporter);
+        }
+        return;
+    };
+    if connection.closed_ns != 0 {
+        return;
+    }
+    connection.closed_ns = now();
+    connection.error = sock.error();
+    connection.state_before_close = u32::from(old_state);
+    sock.read_counters(&mut connection.tcp);
+    connection.flags |= flags::HAS_COUNTERS;
+    if sock.fin_received() {
+        connection.flags |= flags::FIN_RECEIVED;
+    }
+    if connection.flow.local_port == 0 {
+        connection.flow.local_port = sock.source_port();
+    }
+    let failed = !connection.is(flags::INBOUND)
+        && matches!(old_state, tcp_state::SYN_SENT | tcp_state::SYN_RECV);
+    if connection.established_ns == 0 && !failed {
+        // Nobody told us, but it was.
+        connection.established_ns = connection.birth_ns;
+    }
+    let aborted_here = connection.error == 0
+        && matches!(old_state, tcp_state::ESTABLISHED | tcp_state::CLOSE_WAIT);
+    if failed {
+        connection.flags |= flags::FAILED;
+        if connection.error == 0 {
+            closing(sock);
+        }
+        release(sock, connection);
+    } else if aborted_here {
+        // close() with unread data or linger 0, connect(AF_UNSPEC), or a listener's own close:
+        // always a call, and nothing can be read or sent afterwards. After AF_UNSPEC the socket
+        // lives on without ever being destroyed under this identity.
+        closing(sock);
+        release(sock, connection);
+    } else if sock.is_held() {
+        tell(sock, connection);
+    }
+    // Otherwise the release follows at once and tells this too.
+}
+
+/// The socket is gone: the application's counts are final.
+#[inline(always)]
+pub fn released(sock: Sock) {
+    if gate_is_closed() {
+        return;
+    }
+    if let Some(connection) = find(sock) {
+        release(sock, connection);
+    }
+}
+
+/// Not inlined: it is long, and five handlers end here.
+#[inline(never)]
+fn release(sock: Sock, connection: &mut Connection) {
+    if connection.closed_ns == 0 {
+        connection.closed_ns = now();
+        connection.error = sock.error();
+    } else if sock.bytes_received() == connection.tcp.bytes_received {
+        // Reads may have followed ->CLOSE. (tcp_disconnect zeroes the counters: keep ours then.)
+        connection.tcp.copied_seq = sock.copied_seq();
+    }
+    if !connection.is(flags::UNDECIDED) || filter::judge_end(connection) == Verdict::Keep {
+        connection.flags |= flags::RELEASED;
+        connection.flags &= !flags::UNDECIDED;
+        if !emit::news(sock.key(), connection) {
+            folded::keep_for_later(sock, connection);
+        }
+    }
+    forget(sock, connection);
+}

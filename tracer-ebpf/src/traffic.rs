@@ -1,0 +1,162 @@
+//! The handlers of bytes: which process moved how many.
+
+use tracer_common::{
+    config::feature,
+    connection::{Connection, flags},
+    counters::Counter,
+    tcp_state,
+};
+
+use crate::{
+    emit, filter,
+    kernel::Sock,
+    lifecycle::take,
+    maps::{add, count, epoch},
+    table::{find, now},
+    task, users,
+};
+
+/// A send or receive call moved `bytes` (> 0). Process context: the running task called.
+#[inline(always)]
+pub fn moved(sock: Sock, send: bool, bytes: u64) {
+    let Some(epoch) = epoch() else { return };
+    match find(sock) {
+        Some(connection) => credit(sock, connection, epoch, send, bytes),
+        None => untracked(sock, send, bytes),
+    }
+}
+
+/// The running task releases the socket's lock. Whatever the call was, what it wrote and read is
+/// in the sequence numbers now, and no other task has moved them since it took the lock.
+#[inline(always)]
+pub fn settle(sock: Sock) {
+    let Some(epoch) = epoch() else { return };
+    let Some(connection) = find(sock) else { return };
+    let sent = settle_sends(sock, connection);
+    let copied = settle_receives(sock, connection);
+    if sent != 0 {
+        credit_settled(sock, connection, epoch, true, sent);
+    }
+    if copied != 0 {
+        credit_settled(sock, connection, epoch, false, copied);
+    }
+}
+
+/// Not inlined: called twice by each of the settling programs.
+#[inline(never)]
+fn credit_settled(sock: Sock, connection: &mut Connection, epoch: u32, send: bool, bytes: u64) {
+    credit(sock, connection, epoch, send, bytes);
+}
+
+/// Sequence numbers that a control bit takes.
+pub const SYN: u32 = 1;
+const FIN: u32 = 1;
+
+#[inline(always)]
+pub fn settle_from_here(sock: Sock, connection: &mut Connection) {
+    if !emit::wants(feature::SETTLE) {
+        return;
+    }
+    if !connection.is(flags::SENDS_SETTLED) {
+        connection.flags |= flags::SENDS_SETTLED;
+        connection.write_seq = sock.write_seq();
+    }
+    connection.copied_seq = sock.copied_seq();
+}
+
+/// Bytes queued since the last time. After `->CLOSE` the numbers read then are the last that count:
+/// a disconnect sets new ones.
+#[inline(always)]
+fn settle_sends(sock: Sock, connection: &mut Connection) -> u64 {
+    if !connection.is(flags::SENDS_SETTLED) {
+        return 0;
+    }
+    let over = connection.closed_ns != 0;
+    let write_seq = if over {
+        connection.tcp.write_seq
+    } else {
+        sock.write_seq()
+    };
+    let mut sent = write_seq.wrapping_sub(connection.write_seq);
+    if sent == 0 {
+        return 0;
+    }
+    connection.write_seq = write_seq;
+    let state = if over {
+        connection.state_before_close as u8
+    } else {
+        sock.state()
+    };
+    if !connection.is(flags::FIN_SETTLED) && tcp_state::sent_fin(state) {
+        connection.flags |= flags::FIN_SETTLED;
+        sent -= FIN;
+    }
+    u64::from(sent)
+}
+
+/// Bytes copied to the application since the last time. A disconnect sets `copied_seq` and zeroes
+/// `bytes_received`.
+#[inline(always)]
+fn settle_receives(sock: Sock, connection: &mut Connection) -> u64 {
+    if connection.established_ns == 0 {
+        return 0;
+    }
+    let copied_seq = sock.copied_seq();
+    let mut copied = copied_seq.wrapping_sub(connection.copied_seq);
+    if copied == 0 {
+        return 0;
+    }
+    if connection.closed_ns != 0 && sock.bytes_received() != connection.tcp.bytes_received {
+        return 0;
+    }
+    connection.copied_seq = copied_seq;
+    let at_end = sock.fin_received() && copied_seq == sock.rcv_nxt();
+    if !connection.is(flags::END_SETTLED) && at_end {
+        connection.flags |= flags::END_SETTLED;
+        copied -= FIN;
+    }
+    u64::from(copied)
+}
+
+/// Credits bytes to the running task.
+#[inline(always)]
+fn credit(sock: Sock, connection: &mut Connection, epoch: u32, send: bool, bytes: u64) {
+    let tgid = task::current_tgid();
+    if connection.owner.tgid == 0 && !take(sock, connection, flags::OWNER_BY_IO) {
+        return;
+    }
+    let is_owner = connection.owner.tgid == tgid;
+    let total = match (is_owner, send) {
+        (true, true) => &raw mut connection.owner_tx,
+        (true, false) => &raw mut connection.owner_rx,
+        (false, true) => &raw mut connection.other_tx,
+        (false, false) => &raw mut connection.other_rx,
+    };
+    add(total, bytes);
+    if !is_owner {
+        users::credit(sock.key(), connection, tgid, send, bytes);
+    }
+    if connection.is(flags::UNDECIDED) {
+        return;
+    }
+    if emit::wants(feature::IO) {
+        emit::io(sock.key(), connection, send, bytes, now());
+    }
+    if emit::wants(feature::TRAFFIC) && connection.epoch != epoch && emit::touched(sock.key()) {
+        connection.epoch = epoch;
+    }
+}
+
+#[inline(always)]
+fn untracked(sock: Sock, send: bool, bytes: u64) {
+    if !sock.is_tcp() || !filter::would_trace(sock, false) {
+        return;
+    }
+    let (calls, total) = if send {
+        (Counter::UntrackedSends, Counter::UntrackedTx)
+    } else {
+        (Counter::UntrackedReceives, Counter::UntrackedRx)
+    };
+    count(calls, 1);
+    count(total, bytes);
+}
