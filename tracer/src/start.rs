@@ -81,6 +81,12 @@ pub fn say_ready(options: &mut Options, tracer: &Tracer) -> anyhow::Result<()> {
         backend.name(),
         backend.blind_to()
     ));
+    if tracer.preempts_programs {
+        say(
+            "note: this kernel may preempt tracing programs and skip events meanwhile; connections \
+             can be missing, see the loss lines at the end",
+        );
+    }
     say(&format!(
         "ready: backend {}, {}",
         backend.name(),

@@ -21,6 +21,7 @@ use super::offsets::{self, OffsetsError};
 use super::programs::{self, Backend, Failure, Need, PROGRAMS, Spec};
 use super::snapshot::Maps;
 use crate::options::values::DEFAULT_MAX_CONNECTIONS;
+use crate::preflight::kernel_release;
 use crate::preflight::memlock::MapSize;
 
 /// Everything the programs are told before they run.
@@ -87,6 +88,8 @@ struct Kernel {
     /// Whether maps may allocate in programs of every kind: they have an allocator of their own
     /// (6.1+).
     maps_allocate_safely: bool,
+    /// See [`Tracer::preempts_programs`].
+    preempts_programs: bool,
 }
 
 impl Kernel {
@@ -96,6 +99,7 @@ impl Kernel {
         let types = btf::Btf::parse(&raw).map_err(|error| unreadable(error.to_string()))?;
         Ok(Self {
             offsets: offsets::resolve(&types)?,
+            preempts_programs: preempts_programs(&kernel_release()),
             maps_allocate_safely: types.structure("bpf_mem_alloc").is_ok(),
             btf: Btf::parse(&raw, aya::Endianness::default())
                 .map_err(|error| unreadable(programs::chain(&error)))?,
@@ -170,6 +174,9 @@ pub struct Tracer {
     ebpf: Ebpf,
     /// How they are attached.
     pub backend: Backend,
+    /// Whether the kernel may preempt a program and skip it meanwhile for every other task on that
+    /// CPU (tracepoints from 7.0 on).
+    pub preempts_programs: bool,
     /// The backends that were tried before.
     pub refused: Vec<Refusal>,
     /// Optional programs that are not attached, and why.
@@ -258,6 +265,7 @@ impl Tracer {
             ebpf,
             backend,
             missing,
+            preempts_programs: kernel.preempts_programs,
             refused: Vec::new(),
             attached,
         })
@@ -288,14 +296,26 @@ impl Tracer {
             .map_err(|error| LoadError::Maps(programs::chain(&error)))
     }
 
-    /// Runs that the kernel skipped because the program was running on the same CPU already. Where
-    /// two programs report the same events, one of them always runs, so their misses are none.
+    /// Runs that the kernel skipped because the program was running on the same CPU already.
+    ///
+    /// Where two programs report the same events, one of them always runs, so their misses are none,
+    /// unless the kernel preempts programs: then both can be under way, and at most as many events
+    /// are lost as the luckier one missed.
     pub fn missed_runs(&self) -> u64 {
+        let missed = |name: &str| {
+            let fd = self.ebpf.program(name)?.fd().ok()?;
+            recursion_misses(fd).ok().flatten()
+        };
         PROGRAMS
             .iter()
-            .filter(|spec| spec.twin.is_none())
-            .filter_map(|spec| self.ebpf.program(spec.name)?.fd().ok())
-            .filter_map(|fd| recursion_misses(fd).ok().flatten())
+            .filter_map(|spec| match spec.twin {
+                None => missed(spec.name),
+                // Each pair once.
+                Some(twin) if self.preempts_programs && spec.name < twin => {
+                    Some(missed(spec.name)?.min(missed(twin)?))
+                }
+                Some(_) => None,
+            })
             .sum()
     }
 }
@@ -305,6 +325,15 @@ fn wanted(backend: Backend, accept_hooks: bool) -> impl Iterator<Item = &'static
         .iter()
         .filter(move |spec| spec.backends.contains(&backend))
         .filter(move |spec| accept_hooks || !matches!(spec.need, Need::AcceptHooks(_)))
+}
+
+/// No type or symbol tells, so this goes by the release; it only decides what is said.
+fn preempts_programs(release: &str) -> bool {
+    let major = release
+        .split('.')
+        .next()
+        .and_then(|major| major.parse().ok());
+    major.is_some_and(|major: u32| major >= 7)
 }
 
 /// A quarter of the ring, so that a burst wakes the reader while there is room; a large ring
@@ -351,4 +380,23 @@ fn recursion_misses(fd: &aya::programs::ProgramFd) -> io::Result<Option<u64>> {
         .lines()
         .find_map(|line| line.strip_prefix("recursion_misses:"))
         .and_then(|count| count.trim().parse().ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_preempted_from_7_0_on() {
+        for (release, preempts) in [
+            ("5.10.0-30-cloud-amd64", false),
+            ("6.18.44", false),
+            ("7.2.13+deb14-cloud-amd64", true),
+            ("10.0.1", true),
+            ("", false),
+            ("x.y", false),
+        ] {
+            assert_eq!(preempts_programs(release), preempts, "{release}");
+        }
+    }
 }
