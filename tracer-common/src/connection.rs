@@ -41,6 +41,19 @@ pub struct Task {
 
 const _: () = assert!(size_of::<Task>() == 56 && align_of::<Task>() == 8);
 
+impl Task {
+    /// No task known.
+    pub const NOBODY: Self = Self {
+        start_ns: 0,
+        tgid: 0,
+        tid: 0,
+        uid: 0,
+        reserved: 0,
+        name: [0; NAME_LEN],
+        thread: [0; NAME_LEN],
+    };
+}
+
 /// `struct tcp_sock`'s own counters, read at the connection's end.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -205,24 +218,8 @@ impl Connection {
         other_tx: 0,
         other_rx: 0,
         cgroup: 0,
-        owner: Task {
-            start_ns: 0,
-            tgid: 0,
-            tid: 0,
-            uid: 0,
-            reserved: 0,
-            name: [0; NAME_LEN],
-            thread: [0; NAME_LEN],
-        },
-        closer: Task {
-            start_ns: 0,
-            tgid: 0,
-            tid: 0,
-            uid: 0,
-            reserved: 0,
-            name: [0; NAME_LEN],
-            thread: [0; NAME_LEN],
-        },
+        owner: Task::NOBODY,
+        closer: Task::NOBODY,
         tcp: TcpCounters {
             bytes_acked: 0,
             bytes_received: 0,

@@ -35,7 +35,8 @@ fn set_state(ctx: BtfTracePointContext) -> i32 {
 
 /// The kernel does not run a program inside itself: when a softirq interrupts `set_state` and
 /// changes another socket's state, that change is skipped (1 to 6 times in 10,000 connection ends,
-/// measured). This program reports the same events; one of the two always runs.
+/// measured). This program reports the same events; one of the two always runs, unless the kernel
+/// preempts programs (7.0 on), which the user side says.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn set_state_again(ctx: BtfTracePointContext) -> i32 {
     let (sock, old, new) = arguments(&ctx);
