@@ -41,25 +41,8 @@ pub fn judge_birth(sock: Sock, inbound: bool, netns: u32) -> Verdict {
     if !filter.is_active() {
         return Verdict::Keep;
     }
-    let mut flow = Flow::default();
-    sock.read_flow(&mut flow);
-    let (tgid, uid) = if inbound {
-        (0, 0)
-    } else {
-        (task::current_tgid(), task::current_uid())
-    };
-    let loopback_route = route(&filter, sock);
-    filter.verdict(
-        &Facts {
-            flow: &flow,
-            inbound,
-            tgid,
-            uid,
-            netns,
-            loopback_route,
-        },
-        &Maps,
-    )
+    let owner = if inbound { NOBODY } else { running() };
+    judge_socket(&filter, sock, inbound, owner, netns)
 }
 
 /// Judges an undecided connection by what is known of it now.
@@ -106,17 +89,7 @@ pub fn was_undecided(sock: Sock) -> bool {
     if filter.tests & (test::LOCAL_PORT | test::NO_LOOPBACK) == 0 {
         return false;
     }
-    let mut flow = Flow::default();
-    sock.read_flow(&mut flow);
-    let facts = Facts {
-        flow: &flow,
-        inbound: false,
-        tgid: 0,
-        uid: 0,
-        netns: sock.netns(),
-        loopback_route: route(&filter, sock),
-    };
-    filter.verdict(&facts, &Maps) == Verdict::Keep
+    judge_socket(&filter, sock, false, NOBODY, sock.netns()) == Verdict::Keep
 }
 
 /// Whether a socket without a table entry would have been traced: one that the running task just
@@ -135,15 +108,36 @@ pub fn would_trace(sock: Sock, accepted: bool) -> bool {
     if filter.tests & test::LOCAL_PORT != 0 && !Maps.has_local_port(sock.source_port()) {
         return false;
     }
+    judge_socket(&filter, sock, true, running(), sock.netns()) == Verdict::Keep
+}
+
+/// Process id and uid of an owner that is not known.
+const NOBODY: (u32, u32) = (0, 0);
+
+/// Process id and uid of the running task.
+#[inline(always)]
+fn running() -> (u32, u32) {
+    (task::current_tgid(), task::current_uid())
+}
+
+/// Judges a socket that has no entry, by itself and what the hook knows of it.
+#[inline(always)]
+fn judge_socket(
+    filter: &Filter,
+    sock: Sock,
+    inbound: bool,
+    (tgid, uid): (u32, u32),
+    netns: u32,
+) -> Verdict {
     let mut flow = Flow::default();
     sock.read_flow(&mut flow);
     let facts = Facts {
         flow: &flow,
-        inbound: true,
-        tgid: task::current_tgid(),
-        uid: task::current_uid(),
-        netns: sock.netns(),
-        loopback_route: route(&filter, sock),
+        inbound,
+        tgid,
+        uid,
+        netns,
+        loopback_route: route(filter, sock),
     };
-    filter.verdict(&facts, &Maps) == Verdict::Keep
+    filter.verdict(&facts, &Maps)
 }

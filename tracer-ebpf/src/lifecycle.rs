@@ -106,7 +106,7 @@ pub fn established(sock: Sock, old_state: u8, reporter: Reporter) {
 /// An outbound attempt has its port now, and no entry: counts it as missing if it should have one
 /// and the filter could not tell when it was made.
 #[inline(always)]
-pub fn untracked_attempt(sock: Sock, reporter: Reporter) {
+fn untracked_attempt(sock: Sock, reporter: Reporter) {
     if matches!(reporter, Reporter::First) && filter::was_undecided(sock) {
         count(Counter::TableFullOutbound, 1);
     }
@@ -169,9 +169,15 @@ pub fn closing(sock: Sock) {
     if gate_is_closed() {
         return;
     }
-    if let Some(connection) = find(sock)
-        && connection.closer.tgid == 0
-    {
+    if let Some(connection) = find(sock) {
+        take_closer(connection);
+    }
+}
+
+/// Makes the running task the closer, unless there is one.
+#[inline(always)]
+fn take_closer(connection: &mut Connection) {
+    if connection.closer.tgid == 0 {
         task::write_current(&mut connection.closer);
     }
 }
@@ -213,14 +219,14 @@ pub fn closed(sock: Sock, old_state: u8, reporter: Reporter) {
     if failed {
         connection.flags |= flags::FAILED;
         if connection.error == 0 {
-            closing(sock);
+            take_closer(connection);
         }
         release(sock, connection);
     } else if aborted_here {
         // close() with unread data or linger 0, connect(AF_UNSPEC), or a listener's own close:
         // always a call, and nothing can be read or sent afterwards. After AF_UNSPEC the socket
         // lives on without ever being destroyed under this identity.
-        closing(sock);
+        take_closer(connection);
         release(sock, connection);
     } else if sock.is_held() {
         tell(sock, connection);

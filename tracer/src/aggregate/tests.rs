@@ -1,40 +1,14 @@
 use super::*;
-use crate::record::{Bytes, ConnectionId, Endpoint, Family, Process, User};
+use crate::record::{Bytes, Process, User};
+use crate::sink::samples::{between, endpoint};
 
 fn record(event: EventKind, direction: Direction) -> Record {
+    let (local, remote) = (endpoint("10.0.0.1", 80), endpoint("10.0.0.2", 20_000));
     Record {
-        v: SCHEMA_VERSION,
-        time: WallTime(0),
-        mono_ns: 0,
-        seq: 0,
-        host: "host".into(),
-        event,
-        id: ConnectionId(0),
-        proto: "tcp",
-        direction,
-        family: Family::Ipv4,
-        socket_family: None,
-        local: Endpoint {
-            ip: [10, 0, 0, 1].into(),
-            port: Some(80),
-        },
-        remote: Endpoint {
-            ip: [10, 0, 0, 2].into(),
-            port: Some(20_000),
-        },
         process: Some(process(10)),
-        closer: None,
-        users: Vec::new(),
         netns: 4,
-        cgroup: None,
         bytes: Some(Bytes::default()),
-        duration_ns: None,
-        latency_ns: None,
-        queue_ns: None,
-        rtt_us: None,
-        retransmits: None,
-        reason: None,
-        closed_by: None,
+        ..between(event, direction, local, remote)
     }
 }
 

@@ -241,9 +241,8 @@ impl Tracer {
         } else {
             loader.load(object::checked()?)
         };
-        let mut ebpf = result.map_err(|error| LoadError::Maps(programs::chain(&error)))?;
-        fill_filter(&mut ebpf, settings)
-            .map_err(|error| LoadError::Maps(programs::chain(&error)))?;
+        let mut ebpf = result.map_err(|error| map_error(&error))?;
+        fill_filter(&mut ebpf, settings).map_err(|error| map_error(&error))?;
 
         let (mut attached, mut missing, mut failures) = (Vec::new(), Vec::new(), Vec::new());
         for spec in wanted(backend, settings.accept_hooks) {
@@ -282,18 +281,17 @@ impl Tracer {
             .ebpf
             .take_map(map::EVENTS)
             .ok_or(LoadError::MapTaken(map::EVENTS))?;
-        RingBuf::try_from(ring).map_err(|error| LoadError::Maps(programs::chain(&error)))
+        RingBuf::try_from(ring).map_err(|error| map_error(&error))
     }
 
     /// Takes the maps that are read while and after the programs run.
     pub fn take_maps(&mut self) -> Result<Maps, LoadError> {
-        Maps::take(&mut self.ebpf).map_err(|error| LoadError::Maps(programs::chain(&error)))
+        Maps::take(&mut self.ebpf).map_err(|error| map_error(&error))
     }
 
     /// Takes the kernel side's log, which is silent without [`Settings::debug`].
     pub fn take_log(&mut self) -> Result<EbpfLogger<Log>, LoadError> {
-        EbpfLogger::init_with_logger(&mut self.ebpf, Log)
-            .map_err(|error| LoadError::Maps(programs::chain(&error)))
+        EbpfLogger::init_with_logger(&mut self.ebpf, Log).map_err(|error| map_error(&error))
     }
 
     /// Runs that the kernel skipped because the program was running on the same CPU already.
@@ -318,6 +316,10 @@ impl Tracer {
             })
             .sum()
     }
+}
+
+fn map_error(error: &dyn std::error::Error) -> LoadError {
+    LoadError::Maps(programs::chain(error))
 }
 
 fn wanted(backend: Backend, accept_hooks: bool) -> impl Iterator<Item = &'static Spec> {

@@ -5,7 +5,7 @@ pub mod file;
 pub mod json;
 pub mod live;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 pub mod writer;
 
 use bytes::BytesMut;

@@ -1,4 +1,4 @@
-//! Records for the tests of the formats.
+//! Records for tests.
 
 use std::net::IpAddr;
 
@@ -9,14 +9,14 @@ use crate::record::{
     SCHEMA_VERSION, WallTime,
 };
 
-pub(super) fn endpoint(ip: &str, port: u16) -> Endpoint {
+pub(crate) fn endpoint(ip: &str, port: u16) -> Endpoint {
     Endpoint {
         ip: ip.parse().unwrap(),
         port: Some(port),
     }
 }
 
-pub(super) fn between(
+pub(crate) fn between(
     event: EventKind,
     direction: Direction,
     local: Endpoint,
@@ -64,17 +64,17 @@ pub(super) fn between(
     }
 }
 
-pub(super) fn inbound(event: EventKind) -> Record {
+pub(crate) fn inbound(event: EventKind) -> Record {
     let (local, remote) = (endpoint("10.0.0.5", 80), endpoint("10.0.0.9", 20_122));
     between(event, Direction::Inbound, local, remote)
 }
 
-pub(super) fn outbound(event: EventKind) -> Record {
+pub(crate) fn outbound(event: EventKind) -> Record {
     let (local, remote) = (endpoint("10.0.0.5", 20_122), endpoint("10.0.0.9", 443));
     between(event, Direction::Outbound, local, remote)
 }
 
-pub(super) fn closed(tx: u64, rx: u64) -> Record {
+pub(crate) fn closed(tx: u64, rx: u64) -> Record {
     Record {
         bytes: Some(Bytes {
             tx,
