@@ -32,8 +32,8 @@ fn trace(crowd: &Crowd) -> Finished {
     blocked.go();
     let truth = blocked.finish();
     let finished = tracer.stop().lossless();
-    assert_equal(&finished, truth.ends());
     assert_accepts(&finished, &truth, crowd, &servers);
+    assert_equal(&finished, truth.ends());
     assert_closers(&finished, &truth, |end| end.ending == "orderly");
     assert_whole_lives(&finished);
     assert_eq!(
@@ -114,7 +114,7 @@ fn tasks_blocked_in_accept_before_the_start_are_all_seen() {
 }
 
 #[test]
-fn a_thousand_and_more_threads_of_one_process_blocked_in_accept_are_all_seen() {
+fn a_thousand_threads_of_one_process_blocked_in_accept_are_all_seen() {
     if !can_trace() {
         return;
     }
