@@ -1,5 +1,7 @@
 //! The scenarios, and the command line that chooses one.
 
+mod asleep;
+mod blocked;
 mod churn;
 mod counted;
 mod crew;
@@ -42,6 +44,8 @@ enum Scenario {
     NeverAccepted(CountArgs),
     /// Opens connections, uses them, and keeps them until standard input ends.
     Hold(CountArgs),
+    /// Many tasks wait for a connection each, on one listener.
+    Blocked(BlockedArgs),
     /// Every way to move bytes: partial writes, sendfile, splice and more.
     Paths(CountArgs),
     /// Sockets that are disconnected and connect again.
@@ -58,6 +62,10 @@ enum Scenario {
     ChurnServer(churn::ServerArgs),
     #[command(hide = true)]
     HoldServer(CountArgs),
+    #[command(hide = true)]
+    BlockedServer(blocked::ServerArgs),
+    #[command(hide = true)]
+    BlockedClient(blocked::ClientArgs),
     #[command(hide = true)]
     NamedChild(NamedArgs),
 }
@@ -121,6 +129,25 @@ struct ChurnArgs {
 }
 
 #[derive(Args, Clone, Debug)]
+struct BlockedArgs {
+    /// How many tasks.
+    #[arg(long, default_value_t = 64)]
+    tasks: u32,
+    /// How many processes have these tasks as threads.
+    #[arg(long, default_value_t = 4)]
+    processes: u32,
+    /// How many connections are made when no task waits any more.
+    #[arg(long, default_value_t = 0)]
+    surplus: u32,
+    /// Wait in poll, and accept without blocking, instead of waiting in accept.
+    #[arg(long)]
+    poll: bool,
+    /// Wait until a line comes on standard input.
+    #[arg(long)]
+    gate: bool,
+}
+
+#[derive(Args, Clone, Debug)]
 struct NamedArgs {
     /// Process name in hexadecimal digits, at most 15 bytes.
     #[arg(long = "name")]
@@ -138,6 +165,7 @@ pub fn main() -> anyhow::Result<()> {
         Scenario::Refused(args) => failed::refused(args.connections),
         Scenario::NeverAccepted(args) => failed::never_accepted(args.connections),
         Scenario::Hold(args) => hold::run(args.connections),
+        Scenario::Blocked(args) => blocked::run(&args),
         Scenario::Paths(args) => paths::run(args.connections),
         Scenario::Reconnect(args) => reconnect::run(args.connections),
         Scenario::Named(args) => named::run(&args.names),
@@ -146,6 +174,8 @@ pub fn main() -> anyhow::Result<()> {
         Scenario::ChurnClient(args) => churn::client(&args),
         Scenario::ChurnServer(args) => churn::server(&args),
         Scenario::HoldServer(args) => hold::server(args.connections),
+        Scenario::BlockedServer(args) => blocked::server(&args),
+        Scenario::BlockedClient(args) => blocked::client(&args),
         Scenario::NamedChild(args) => named::child(&args.names),
     }
 }
