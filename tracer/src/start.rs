@@ -36,7 +36,12 @@ pub fn attach(options: &Options, machine: &Machine) -> anyhow::Result<Tracer> {
     };
     let tracer =
         Tracer::start(&settings, backends).map_err(|error| explain(error, &settings, limit))?;
-    for failure in &tracer.missing {
+    // Of two that see the same, one reason is enough.
+    for failure in tracer
+        .missing
+        .iter()
+        .filter(|failure| failure.spec.twin.is_none())
+    {
         say_missing(failure, options, machine)?;
     }
     Ok(tracer)
