@@ -34,14 +34,14 @@ fn row(cell: &Cell) -> String {
     let claims = CLAIMS
         .iter()
         .map(|claim| match cell.claims.get(claim.title) {
-            Some(Verdict::Exact) => "exact",
-            Some(Verdict::NotExact) => "**not exact**",
+            Some(Verdict::Proven) => claim.proven,
+            Some(Verdict::Failed) => "**not exact**",
             Some(Verdict::Unknown) => "**unknown**",
             None => "–",
         });
     let unseen = match &cell.refusal {
-        Some(refusal) => format!("everything: {refusal}"),
-        None => cell.unseen.join("; "),
+        Some(refusal) => format!("cannot attach: {refusal}"),
+        None => consequences(&cell.unseen),
     };
     let linux = format!("{} ({})", cell.linux, cell.release.name());
     let mut words = vec![linux, cell.backend.clone()];
@@ -49,6 +49,14 @@ fn row(cell: &Cell) -> String {
     // A bar would end the cell.
     words.push(unseen.replace('|', "\\|"));
     format!("| {} |", words.join(" | "))
+}
+
+/// The tracer's notes without the causes, which stand before them in parentheses.
+fn consequences(notes: &[String]) -> String {
+    let lost = notes
+        .iter()
+        .map(|note| note.split_once("): ").map_or(&**note, |(_, lost)| lost));
+    lost.collect::<Vec<_>>().join("; ")
 }
 
 /// The README with another table.
@@ -109,7 +117,7 @@ mod tests {
             linux: linux.to_owned(),
             backend: "kprobe".to_owned(),
             claims: CLAIMS.iter().map(|claim| (claim.title, verdict)).collect(),
-            unseen: vec!["a|b".to_owned(), "c".to_owned()],
+            unseen: vec!["a|b".to_owned(), "`x` is not attached (why): c".to_owned()],
             refusal: None,
             faults: Vec::new(),
         }
@@ -119,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_row_tells_what_is_exact_and_what_is_not_counted() {
-        let row = row(&cell(Release::Trixie, "6.12", Verdict::Exact));
+        let row = row(&cell(Release::Trixie, "6.12", Verdict::Proven));
         assert!(
             row.starts_with("| 6.12 (trixie) | kprobe | exact | "),
             "{row}"
@@ -128,18 +136,18 @@ mod tests {
         let refused = Cell {
             claims: std::collections::BTreeMap::new(),
             refusal: Some("because".to_owned()),
-            ..cell(Release::Bookworm, "6.1", Verdict::Exact)
+            ..cell(Release::Bookworm, "6.1", Verdict::Proven)
         };
         let row = super::row(&refused);
         assert!(
-            row.contains("| kprobe | – |") && row.ends_with("| everything: because |"),
+            row.contains("| kprobe | – |") && row.ends_with("| cannot attach: because |"),
             "{row}"
         );
     }
 
     #[test]
     fn only_the_table_is_replaced() {
-        let well = cell(Release::Trixie, "6.12", Verdict::Exact);
+        let well = cell(Release::Trixie, "6.12", Verdict::Proven);
         let table = table(&[&well]);
         assert!(!has(README, Arch::X86_64, &table).unwrap());
         assert_eq!(missing(README, Arch::X86_64, &[&well]).unwrap().len(), 1);
@@ -147,22 +155,22 @@ mod tests {
         assert!(has(&new, Arch::X86_64, &table).unwrap());
         assert!(missing(&new, Arch::X86_64, &[&well]).unwrap().is_empty());
         assert_eq!(with_table(&new, Arch::X86_64, "old\n").unwrap(), README);
-        let ill = cell(Release::Trixie, "6.12", Verdict::NotExact);
+        let ill = cell(Release::Trixie, "6.12", Verdict::Failed);
         assert_eq!(missing(&new, Arch::X86_64, &[&ill]).unwrap().len(), 1);
     }
 
     #[test]
     fn only_the_version_of_the_newest_kernel_may_differ() {
-        let table_of = |release, linux| table(&[&cell(release, linux, Verdict::Exact)]);
+        let table_of = |release, linux| table(&[&cell(release, linux, Verdict::Proven)]);
         for (release, tolerated) in [(Release::Sid, true), (Release::Trixie, false)] {
             let old = with_table(README, Arch::X86_64, &table_of(release, "7.2")).unwrap();
             let new = table_of(release, "7.3");
             assert_eq!(has(&old, Arch::X86_64, &new).unwrap(), tolerated);
-            let cell = cell(release, "7.3", Verdict::Exact);
+            let cell = cell(release, "7.3", Verdict::Proven);
             let rows = missing(&old, Arch::X86_64, &[&cell]).unwrap();
             assert_eq!(rows.is_empty(), tolerated);
         }
-        let ill = cell(Release::Sid, "7.2", Verdict::NotExact);
+        let ill = cell(Release::Sid, "7.2", Verdict::Failed);
         let well = with_table(README, Arch::X86_64, &table_of(Release::Sid, "7.2")).unwrap();
         assert_eq!(missing(&well, Arch::X86_64, &[&ill]).unwrap().len(), 1);
     }
