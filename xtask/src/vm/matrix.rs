@@ -24,7 +24,7 @@ pub(crate) struct Claim {
 }
 
 /// Every kernel has to prove all of them with every backend.
-pub(crate) const CLAIMS: [Claim; 4] = [
+pub(crate) const CLAIMS: [Claim; 5] = [
     Claim {
         title: "10,000 ends",
         meaning: "addresses, process, times, ending and bytes of both ends of 5,000 churning \
@@ -47,6 +47,13 @@ pub(crate) const CLAIMS: [Claim; 4] = [
             "the_connecting_process_owns_what_its_child_uses_and_closes",
             "bytes_are_split_between_acceptor_and_worker",
         ],
+    },
+    Claim {
+        title: "waiting accepts",
+        meaning: "1,024 tasks that wait in accept since before the start give 1,024 accepts, each \
+                  with its process",
+        proven: "exact",
+        tests: &["tasks_blocked_in_accept_before_the_start_are_all_seen"],
     },
     Claim {
         title: "failed",
@@ -238,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_claim_holds_only_if_all_its_tests_passed() {
-        let [ends, bytes, processes, _] = &CLAIMS;
+        let [ends, bytes, processes, ..] = &CLAIMS;
         let lines = [
             format!("test {} ... ok", ends.tests[0]),
             format!("test {} ... FAILED", bytes.tests[0]),
