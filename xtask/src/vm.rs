@@ -184,8 +184,8 @@ fn conclude(rows: &[Row], args: &Args, cache: &Path) -> Result<bool> {
     Ok(!wrong)
 }
 
-/// An emulated VM with two processors can keep two busy, but often waits: on a machine with two,
-/// two VMs together take 0.7 times as long as one after the other.
+/// An emulated VM with two processors can keep two busy, but often its tests wait: a machine with
+/// two processors has time for two VMs.
 fn default_jobs() -> usize {
     let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     (count / 2).max(count.min(2))
