@@ -298,6 +298,12 @@ impl Tracer {
         self.attached.contains(&program)
     }
 
+    /// Whether programs see the bytes of open connections.
+    pub fn sees_bytes(&self) -> bool {
+        let blind = |failure: &Failure| matches!(failure.spec.need, Need::Bytes(_));
+        !self.missing.iter().any(blind)
+    }
+
     /// Takes the ring buffer; an error the second time.
     pub fn take_ring(&mut self) -> Result<RingBuf<MapData>, LoadError> {
         let ring = self
