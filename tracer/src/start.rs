@@ -52,7 +52,7 @@ fn say_missing(failure: &Failure, options: &Options, machine: &Machine) -> anyho
     let Failure { spec, reason } = failure;
     match spec.need {
         Need::Required => {}
-        Need::Optional(lost) => say(&format!(
+        Need::Optional(lost) | Need::Bytes(lost) => say(&format!(
             "note: `{}` (Linux {}+) is not attached ({reason}): {lost}",
             spec.name, spec.since
         )),

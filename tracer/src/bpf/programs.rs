@@ -87,6 +87,8 @@ pub enum Need {
     Required,
     /// The run goes on; the text says what is not seen.
     Optional(&'static str),
+    /// The same, for bytes before the end of a connection.
+    Bytes(&'static str),
     /// Attached only with `--accept-hooks`; the text says what is not seen.
     AcceptHooks(&'static str),
 }
@@ -156,9 +158,9 @@ const fn program(name: &'static str, hook: Hook, backends: &'static [Backend]) -
 }
 
 const NO_SENT: Need =
-    Need::Optional("bytes sent are known at the end of a connection only, and not per process");
+    Need::Bytes("bytes sent are known at the end of a connection only, and not per process");
 const NO_RECEIVED: Need =
-    Need::Optional("bytes received are known at the end of a connection only, and not per process");
+    Need::Bytes("bytes received are known at the end of a connection only, and not per process");
 const NO_ACCEPT: Need = Need::AcceptHooks(
     "an accepted connection has its process only from its first send, receive or close on",
 );

@@ -34,7 +34,7 @@ fn row(cell: &Cell) -> String {
     let claims = CLAIMS
         .iter()
         .map(|claim| match cell.claims.get(claim.title) {
-            Some(Verdict::Proven) => claim.proven,
+            Some(Verdict::Proven) => cell.proven(claim),
             Some(Verdict::Failed) => "**not exact**",
             Some(Verdict::Unknown) => "**unknown**",
             None => "–",
