@@ -276,7 +276,7 @@ mod tests {
             stdout: Vec::new(),
             stderr: String::new(),
             records,
-            summary: Value::Null,
+            summary: serde_json::json!({"not_attached": []}),
         }
     }
 
