@@ -8,14 +8,14 @@
 //! |---|---|---|---|---|
 //! | `set_state` | `tp_btf` `inet_sock_set_state` | `opened`, `established`, `closing`, `closed` | life cycle | 5.5 |
 //! | `destroy_sock` | `tp_btf` `tcp_destroy_sock` | `released` | final totals | 5.5 |
-//! | `set_state_again`, `destroy_sock_again` | the same | the same | what these two miss when a softirq interrupts them | 5.5 |
+//! | `…_again` | the same | the same | what those miss when a softirq interrupts them | 5.5 |
+//! | `…_classic` | the same as classic tracepoints | the same | what both miss when they are preempted | 5.5, used from 7.0 on |
 //! | `send_length` | `tp_btf` `sock_send_length` | `moved` | bytes sent, by process | 6.3 |
 //! | `recv_length` | `tp_btf` `sock_recv_length` | `moved` | bytes received, by process | 6.3 |
 //! | `accept_exit` | tracepoint `sys_exit_accept`, `sys_exit_accept4` | `accepted` | the accepting process | 5.5 |
-//!
 //! | `connect_fentry`, `connect_kprobe` | `tcp_connect` | `bound` | the port of an attempt | 5.5, 4.17 |
 //! | `graft_fentry`, `graft_kprobe` | `security_sock_graft` | `accepted` | the accepting process | 5.5, 4.17 |
-//! | `release_sock_fentry`, `release_sock_kprobe` | `release_sock` | `settle` | bytes, by process | 5.5, 4.17 |
+//! | `release_sock_fentry`, `release_sock_kprobe` | `release_sock` | `settle` | bytes, by process, and accepts | 5.5, 4.17 |
 //!
 //! Which of them are attached is the backend's choice, a table in the user side.
 //!
