@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 use tracer_common::folded::{FoldedKey, FoldedTotals};
 
 use crate::names::escape;
+use crate::reconcile::{Reconciliation, Tally};
 use crate::record::{Direction, EventKind, Record, SCHEMA_VERSION, WallTime};
 use crate::summary::{Counts, Loss, PeerRow, PortRow, ProcessRow, Summary};
 
@@ -39,11 +40,14 @@ pub struct Aggregate {
     processes: HashMap<ProcessKey, ProcessEntry>,
     peers: HashMap<PeerKey, Counts>,
     total: Counts,
+    /// For [`crate::reconcile`].
+    pub seen: Tally,
 }
 
 impl Aggregate {
     /// Counts a record, if it carries totals.
     pub fn add(&mut self, record: &Record) {
+        self.seen.add(record);
         let Some(counts) = counts(record) else { return };
         self.count(&Row {
             direction: record.direction,
@@ -93,6 +97,7 @@ impl Aggregate {
     /// Counts connections that were kept as sums only. Who moved the bytes that their owner did not
     /// is not known.
     pub fn add_folded(&mut self, key: &FoldedKey, totals: &FoldedTotals) {
+        self.seen.add_folded(key, totals);
         let inbound = key.inbound == 1;
         let accepted = key.tgid != 0;
         let name = escape(&totals.name);
@@ -227,6 +232,7 @@ impl Aggregate {
             unattributed_tx: nobody.tx,
             unattributed_rx: nobody.rx,
             loss: run.loss,
+            kernel: run.kernel,
         }
     }
 }
@@ -246,6 +252,8 @@ pub struct Run {
     pub not_attached: Vec<&'static str>,
     /// What is missing.
     pub loss: Loss,
+    /// What the kernel counted; `None` = not comparable.
+    pub kernel: Option<Reconciliation>,
 }
 
 #[derive(Clone, Copy)]

@@ -187,15 +187,19 @@ impl Collector {
         Ok(())
     }
 
-    /// Stops the count at this moment and reads everything that is left. After an error the rest
-    /// is still read.
+    /// Stops the count at this moment.
+    pub fn stop(&mut self) -> io::Result<()> {
+        self.maps.close_gate().map_err(other)
+    }
+
+    /// Reads everything that is left once the count has stopped. After an error the rest is still
+    /// read.
     pub fn finish(
         mut self,
         ring: &mut Ring,
         aggregate: &mut Aggregate,
         out: &mut Vec<Record>,
     ) -> (Loss, Option<io::Error>) {
-        let closed = self.maps.close_gate().map_err(other);
         self.read_ring(ring, ring.most_records(), out);
         let late = self.take_late_releases(ring, out);
         let open = self.tell_open(out);
@@ -204,7 +208,7 @@ impl Collector {
                 aggregate.add_folded(&key, &totals);
             }
         });
-        let error = closed.and(late).and(open).and(folded).err();
+        let error = late.and(open).and(folded).err();
         (self.loss(), error)
     }
 

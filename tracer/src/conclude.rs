@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use crate::exit;
 use crate::options::{Options, OutputFormat};
 use crate::publish::StreamEnd;
+use crate::reconcile::Reconciliation;
 use crate::report;
 use crate::report::text::Style;
 use crate::say::say;
@@ -62,6 +63,14 @@ pub fn conclude(
     }
     if options.strict && summary.loss.is_lossy() {
         errors.push("--strict: something was lost, see the loss lines".to_owned());
+    }
+    if options.strict
+        && summary
+            .kernel
+            .as_ref()
+            .is_some_and(Reconciliation::is_short)
+    {
+        errors.push("--strict: the kernel counted more, see the kernel lines".to_owned());
     }
     if options.strict && outcome.hooks_missing {
         errors.push("--strict: not every hook is attached, see the notes at the start".to_owned());

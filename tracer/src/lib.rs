@@ -7,6 +7,7 @@
 //! | [`bpf`] | loads and attaches the programs, reads their maps | formatting |
 //! | [`collect`] | maps to states, in the order that loses nothing | formatting |
 //! | [`decode`], [`track`], [`classify`], [`aggregate`] | ring bytes to records to tables | clock, files, kernel |
+//! | [`reconcile`] | the kernel's own counters against the tables | anything else |
 //! | [`record`], [`summary`] | what leaves the program, as data | formatting |
 //! | [`publish`], [`sink`] | records to bytes to where they go | tables |
 //! | [`report`], [`conclude`] | tables to text or JSON, exit code | records |
@@ -30,6 +31,7 @@ pub mod options;
 pub mod ports;
 pub mod preflight;
 pub mod publish;
+pub mod reconcile;
 pub mod record;
 pub mod report;
 pub mod run;

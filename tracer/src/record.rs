@@ -9,6 +9,8 @@ use std::sync::Arc;
 use compact_str::CompactString;
 use serde::Serialize;
 
+use crate::reconcile::Ending;
+
 /// Version of the record schema.
 pub const SCHEMA_VERSION: u8 = 1;
 
@@ -274,4 +276,7 @@ pub struct Record {
     /// Who ended it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub closed_by: Option<ClosedBy>,
+    /// How the kernel counts it; not part of the schema.
+    #[serde(skip)]
+    pub ending: Ending,
 }

@@ -21,6 +21,7 @@ use crate::identity::Identity;
 use crate::options::{Events, Options};
 use crate::preflight::Machine;
 use crate::publish::Publisher;
+use crate::reconcile::Watch;
 use crate::record::Record;
 use crate::sink::file::open_summary;
 use crate::start;
@@ -58,11 +59,13 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
     let track = Track::new(identity, Arc::clone(&host), tracer.sees_bytes());
     let publisher = Publisher::new(stream, Carriers::detect());
     let traffic = options.events != Events::Lifecycle;
-    let collector = Collector::start(tracer.take_maps()?, track, traffic)?;
+    let mut kernel = Watch::new(&options.filter);
+    let maps = tracer.take_maps()?;
+    let collector = Watch::around(&mut kernel, || Collector::start(maps, track, traffic))?;
     let started = Instant::now();
     start::say_ready(&mut options, &tracer)?;
 
-    let mut watch = Watch {
+    let mut tracing = Tracing {
         ring,
         log,
         collector,
@@ -70,27 +73,29 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
         records: Vec::new(),
     };
     let deadline = options.duration.map(|duration| started + duration);
-    let mut error = watch.until(&mut stop, deadline).await.err();
+    let mut error = tracing.until(&mut stop, deadline).await.err();
 
     let duration = started.elapsed();
     let missed_probes = tracer.missed_runs();
     if options.debug {
         tracer.say_missed_runs();
     }
-    let Watch {
+    let Tracing {
         mut ring,
-        collector,
+        mut collector,
         mut publisher,
         mut records,
         ..
-    } = watch;
+    } = tracing;
+    let stopped = Watch::around(&mut kernel, || collector.stop());
     let (mut loss, last_error) =
         collector.finish(&mut ring, &mut publisher.aggregate, &mut records);
-    error = error.or(last_error);
+    error = error.or(stopped.err()).or(last_error);
     publisher.publish(&mut records);
     let (aggregate, stream) = publisher.finish(&mut stop).await;
     loss.missed_probes = missed_probes;
     loss.output_dropped = stream.dropped;
+    let kernel = kernel.and_then(|kernel| kernel.conclude(&aggregate.seen, &loss));
     let summary = aggregate.finish(Run {
         time: clock::wall_time(clock::mono_ns(), clock::wall_offset_ns()),
         host,
@@ -102,6 +107,7 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
             .map(|failure| failure.spec.name)
             .collect(),
         loss,
+        kernel,
     });
     let outcome = Outcome {
         error,
@@ -112,7 +118,7 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
 }
 
 /// What the loop works with.
-struct Watch {
+struct Tracing {
     ring: Ring,
     log: Option<EbpfLogger<Log>>,
     collector: Collector,
@@ -120,7 +126,7 @@ struct Watch {
     records: Vec<Record>,
 }
 
-impl Watch {
+impl Tracing {
     /// Moves records from the ring to the output until something says stop. After an error the
     /// totals so far are still good.
     async fn until(&mut self, stop: &mut Stop, deadline: Option<Instant>) -> io::Result<()> {

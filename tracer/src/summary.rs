@@ -7,6 +7,7 @@ use std::sync::Arc;
 use compact_str::CompactString;
 use serde::Serialize;
 
+use crate::reconcile::Reconciliation;
 use crate::record::{Direction, WallTime};
 
 /// Counts that every table has; each table's columns add up to the grand total.
@@ -165,4 +166,7 @@ pub struct Summary {
     pub unattributed_rx: u64,
     /// What is missing.
     pub loss: Loss,
+    /// What the kernel counted; absent where a filter hides part of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<Reconciliation>,
 }

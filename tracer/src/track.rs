@@ -16,6 +16,7 @@ use crate::classify;
 use crate::clock::wall_time;
 use crate::identity::Identity;
 use crate::names::escape;
+use crate::reconcile::Ending;
 use crate::record::{
     Bytes, Cgroup, Direction, Endpoint, EventKind, Family, Process, ProcessName, Record,
     SCHEMA_VERSION, User,
@@ -324,6 +325,7 @@ impl Track {
             retransmits: None,
             reason: None,
             closed_by: None,
+            ending: Ending::of(connection),
         }
     }
 }

@@ -57,6 +57,7 @@ fn summary(aggregate: Aggregate) -> Summary {
         backend: "test".to_owned(),
         not_attached: Vec::new(),
         loss: Loss::default(),
+        kernel: None,
     };
     let summary = aggregate.finish(run);
     let mut sums = [Counts::default(); 3];

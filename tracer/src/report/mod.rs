@@ -1,6 +1,7 @@
 //! The summary, for people ([`text`]) and for programs ([`json`]).
 
 pub mod json;
+mod kernel;
 mod loss;
 mod table;
 pub mod text;

@@ -235,6 +235,12 @@ fn write_notes(summary: &Summary, style: &Style, out: &mut String) {
     if losses.is_empty() {
         note("loss: none", "", style, out);
     }
+    if let Some(kernel) = &summary.kernel {
+        for (text, differs) in super::kernel::sentences(kernel) {
+            let colour = if differs { "\x1b[33m" } else { "" };
+            note(&format!("kernel: {text}"), colour, style, out);
+        }
+    }
     if summary.loss.late_news > 0 {
         let late = counted(summary.loss.late_news, "event");
         let text = format!(

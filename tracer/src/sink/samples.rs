@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use compact_str::CompactString;
 
+use crate::reconcile::Ending;
 use crate::record::{
     Bytes, Cgroup, ConnectionId, Direction, Endpoint, EventKind, Family, Process, Record,
     SCHEMA_VERSION, WallTime,
@@ -61,6 +62,7 @@ pub(crate) fn between(
         retransmits: None,
         reason: None,
         closed_by: None,
+        ending: Ending::default(),
     }
 }
 

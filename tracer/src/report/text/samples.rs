@@ -66,6 +66,7 @@ pub(crate) fn empty() -> Summary {
         unattributed_tx: 0,
         unattributed_rx: 0,
         loss: Loss::default(),
+        kernel: None,
     }
 }
 

@@ -1,0 +1,240 @@
+//! Our records, counted as the kernel counts. Pure.
+
+use std::collections::BTreeMap;
+
+use tracer_common::connection::{Connection, flags};
+use tracer_common::folded::{FoldedKey, FoldedTotals};
+use tracer_common::tcp_state::{CLOSE_WAIT, ESTABLISHED, SYN_RECV, SYN_SENT};
+
+use crate::record::{Direction, EventKind, Record};
+
+/// What the kernel's counters make of a connection, so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ending {
+    /// It never got as far as to queue its SYN.
+    pub without_syn: bool,
+    /// It ended by an error before it was established.
+    pub failed: bool,
+    /// It ended while established, without a FIN from here.
+    pub cut_off: bool,
+}
+
+impl Ending {
+    /// Reads it off the connection's state.
+    pub fn of(connection: &Connection) -> Self {
+        let over = connection.closed_ns != 0;
+        let was = |states: [u8; 2]| {
+            states
+                .map(u32::from)
+                .contains(&connection.state_before_close)
+        };
+        Self {
+            without_syn: connection.is(flags::FAILED) && !syn_was_queued(connection),
+            failed: over && connection.error != 0 && was([SYN_SENT, SYN_RECV]),
+            cut_off: over && was([ESTABLISHED, CLOSE_WAIT]),
+        }
+    }
+}
+
+/// A SYN, with the data of Fast Open, is the only thing that can be outstanding in a failed
+/// attempt. Before there is one, both numbers are zero, or the second is far off.
+fn syn_was_queued(connection: &Connection) -> bool {
+    const MOST: u32 = 1 << 24;
+    let tcp = &connection.tcp;
+    let outstanding = tcp.write_seq.wrapping_sub(tcp.snd_una);
+    connection.flow.local_port != 0
+        && (!connection.is(flags::HAS_COUNTERS) || (1..MOST).contains(&outstanding))
+}
+
+/// One namespace's counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Outbound attempts whose SYN was queued.
+    pub attempts: u64,
+    /// Inbound connections.
+    pub inbound: u64,
+    /// Attempts that ended by an error.
+    pub failures: u64,
+    /// Connections that were cut off.
+    pub resets: u64,
+    /// Connections and failures in these numbers of which is not known how they ended.
+    pub folded: u64,
+}
+
+/// Counts by namespace.
+#[derive(Clone, Debug, Default)]
+pub struct Tally(BTreeMap<u32, Seen>);
+
+impl Tally {
+    /// Counts a record that ends a connection's story.
+    pub fn add(&mut self, record: &Record) {
+        let (EventKind::Failed | EventKind::Close | EventKind::OpenAtExit) = record.event else {
+            return;
+        };
+        let seen = self.0.entry(record.netns).or_default();
+        let Ending {
+            without_syn,
+            failed,
+            cut_off,
+        } = record.ending;
+        match record.direction {
+            Direction::Inbound => seen.inbound += 1,
+            Direction::Outbound => seen.attempts += u64::from(!without_syn),
+        }
+        seen.failures += u64::from(failed);
+        seen.resets += u64::from(cut_off);
+    }
+
+    /// Counts connections that were kept as sums only.
+    pub fn add_folded(&mut self, key: &FoldedKey, totals: &FoldedTotals) {
+        let seen = self.0.entry(key.netns).or_default();
+        let all = totals.connections + totals.failures;
+        if key.inbound == 1 {
+            seen.inbound += all;
+        } else {
+            seen.attempts += all;
+            seen.failures += totals.failures;
+        }
+        seen.folded += all;
+    }
+
+    /// What was seen in a namespace.
+    pub fn of(&self, netns: u32) -> Seen {
+        self.0.get(&netns).copied().unwrap_or_default()
+    }
+
+    /// The namespaces in which something was.
+    pub fn namespaces(&self) -> impl Iterator<Item = u32> {
+        self.0.keys().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracer_common::tcp_state::FIN_WAIT2;
+
+    use super::*;
+    use crate::sink::samples::inbound;
+
+    fn ended(error: u32, before: u8) -> Connection {
+        let mut connection = Connection {
+            error,
+            closed_ns: 5,
+            state_before_close: before.into(),
+            flags: flags::HAS_COUNTERS,
+            ..Connection::EMPTY
+        };
+        connection.flow.local_port = 4000;
+        connection
+    }
+
+    #[test]
+    fn only_what_leaves_an_established_state_for_close_is_cut_off() {
+        for (before, cut_off) in [
+            (ESTABLISHED, true),
+            (CLOSE_WAIT, true),
+            (FIN_WAIT2, false),
+            (SYN_SENT, false),
+        ] {
+            assert_eq!(Ending::of(&ended(0, before)).cut_off, cut_off);
+        }
+        let mut open = ended(0, ESTABLISHED);
+        open.closed_ns = 0;
+        assert_eq!(Ending::of(&open), Ending::default());
+    }
+
+    #[test]
+    fn only_an_error_before_the_connection_is_established_is_a_failure() {
+        for (error, before, failed) in [
+            (111, SYN_SENT, true),
+            (104, SYN_RECV, true),
+            (0, SYN_SENT, false),
+            (104, ESTABLISHED, false),
+        ] {
+            assert_eq!(Ending::of(&ended(error, before)).failed, failed);
+        }
+    }
+
+    #[test]
+    fn an_attempt_counts_from_its_syn_on() {
+        let mut attempt = ended(0, SYN_SENT);
+        attempt.flags |= flags::FAILED;
+        for (write_seq, snd_una, port, without_syn) in [
+            (1001, 1000, 4000, false),
+            (0, u32::MAX, 4000, false),
+            (0, 0, 4000, true),
+            (0x9000_0000, 0, 4000, true),
+            (1001, 1000, 0, true),
+        ] {
+            (attempt.tcp.write_seq, attempt.tcp.snd_una) = (write_seq, snd_una);
+            attempt.flow.local_port = port;
+            assert_eq!(Ending::of(&attempt).without_syn, without_syn);
+        }
+    }
+
+    fn tally(event: EventKind, direction: Direction, ending: Ending) -> Seen {
+        let record = Record {
+            event,
+            direction,
+            ending,
+            ..inbound(event)
+        };
+        let mut tally = Tally::default();
+        tally.add(&record);
+        tally.of(record.netns)
+    }
+
+    #[test]
+    fn failures_are_attempts_and_count_as_failures_only_by_an_error() {
+        let outbound = |failed, without_syn| {
+            let ending = Ending {
+                failed,
+                without_syn,
+                cut_off: false,
+            };
+            let seen = tally(EventKind::Failed, Direction::Outbound, ending);
+            (seen.attempts, seen.failures)
+        };
+        assert_eq!(outbound(true, false), (1, 1));
+        assert_eq!(outbound(false, false), (1, 0));
+        assert_eq!(outbound(false, true), (0, 0));
+    }
+
+    #[test]
+    fn a_connection_counts_once_by_the_record_with_its_totals() {
+        let ending = Ending {
+            cut_off: true,
+            ..Ending::default()
+        };
+        for event in [EventKind::Close, EventKind::OpenAtExit] {
+            let seen = tally(event, Direction::Inbound, ending);
+            let expected = Seen {
+                inbound: 1,
+                resets: 1,
+                ..Seen::default()
+            };
+            assert_eq!(seen, expected);
+        }
+        for event in [EventKind::Open, EventKind::Ended, EventKind::Accept] {
+            assert_eq!(tally(event, Direction::Inbound, ending), Seen::default());
+        }
+    }
+
+    #[test]
+    fn sums_count_too_and_are_marked() {
+        let mut tally = Tally::default();
+        let totals = FoldedTotals {
+            connections: 5,
+            failures: 2,
+            ..FoldedTotals::EMPTY
+        };
+        let key = FoldedKey {
+            netns: 7,
+            ..FoldedKey::default()
+        };
+        tally.add_folded(&key, &totals);
+        let seen = tally.of(7);
+        assert_eq!((seen.attempts, seen.failures, seen.folded), (7, 2, 7));
+        assert_eq!(tally.namespaces().collect::<Vec<_>>(), [7]);
+    }
+}
