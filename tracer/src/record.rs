@@ -191,6 +191,12 @@ pub struct Bytes {
     /// Part of `rx` whose process is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unattributed_rx: Option<u64>,
+    /// Of a connection older than the run: sent before its start, not part of `tx`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before_tx: Option<u64>,
+    /// Received before its start, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before_rx: Option<u64>,
 }
 
 /// cgroup v2 of the owner.
@@ -274,4 +280,8 @@ pub struct Record {
     /// Who ended it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub closed_by: Option<ClosedBy>,
+    /// Older than the run: `direction` is inferred from who listens, `process` from who holds the
+    /// socket.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub pre_existing: bool,
 }

@@ -58,8 +58,10 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
     let track = Track::new(identity, Arc::clone(&host), tracer.sees_bytes());
     let publisher = Publisher::new(stream, Carriers::detect());
     let traffic = options.events != Events::Lifecycle;
-    let collector = Collector::start(tracer.take_maps()?, track, traffic)?;
+    let mut collector = Collector::start(tracer.take_maps()?, track, traffic)?;
     let started = Instant::now();
+    start::find_older(&options, &mut tracer)?;
+    collector.older_are_known();
     start::say_ready(&mut options, &tracer)?;
 
     let mut watch = Watch {

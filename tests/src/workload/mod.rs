@@ -10,6 +10,7 @@ mod failed;
 mod handoff;
 mod hold;
 mod named;
+mod older;
 mod paths;
 mod reconnect;
 mod report;
@@ -44,6 +45,8 @@ enum Scenario {
     NeverAccepted(CountArgs),
     /// Opens connections, uses them, and keeps them until standard input ends.
     Hold(CountArgs),
+    /// Uses connections, waits at the gate, and uses them again.
+    Older(CountArgs),
     /// Many tasks wait for a connection each, on one listener.
     Blocked(BlockedArgs),
     /// Every way to move bytes: partial writes, sendfile, splice and more.
@@ -62,6 +65,8 @@ enum Scenario {
     ChurnServer(churn::ServerArgs),
     #[command(hide = true)]
     HoldServer(CountArgs),
+    #[command(hide = true)]
+    OlderServer(CountArgs),
     #[command(hide = true)]
     BlockedServer(blocked::ServerArgs),
     #[command(hide = true)]
@@ -165,6 +170,7 @@ pub fn main() -> anyhow::Result<()> {
         Scenario::Refused(args) => failed::refused(args.connections),
         Scenario::NeverAccepted(args) => failed::never_accepted(args.connections),
         Scenario::Hold(args) => hold::run(args.connections),
+        Scenario::Older(args) => older::run(args.connections),
         Scenario::Blocked(args) => blocked::run(&args),
         Scenario::Paths(args) => paths::run(args.connections),
         Scenario::Reconnect(args) => reconnect::run(args.connections),
@@ -174,6 +180,7 @@ pub fn main() -> anyhow::Result<()> {
         Scenario::ChurnClient(args) => churn::client(&args),
         Scenario::ChurnServer(args) => churn::server(&args),
         Scenario::HoldServer(args) => hold::server(args.connections),
+        Scenario::OlderServer(args) => older::server(args.connections),
         Scenario::BlockedServer(args) => blocked::server(&args),
         Scenario::BlockedClient(args) => blocked::client(&args),
         Scenario::NamedChild(args) => named::child(&args.names),

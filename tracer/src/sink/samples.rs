@@ -61,6 +61,7 @@ pub(crate) fn between(
         retransmits: None,
         reason: None,
         closed_by: None,
+        pre_existing: false,
     }
 }
 
