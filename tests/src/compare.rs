@@ -14,21 +14,21 @@ const SHOWN: usize = 10;
 
 /// What a workload and a record both know of one end.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Facts {
-    local: SocketAddr,
-    remote: SocketAddr,
-    inbound: bool,
-    v6_socket: bool,
-    owner: Option<u32>,
-    users: Vec<Share>,
+pub(crate) struct Facts {
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) inbound: bool,
+    pub(crate) v6_socket: bool,
+    pub(crate) owner: Option<u32>,
+    pub(crate) users: Vec<Share>,
     /// Bytes that belong to none of the users.
-    unattributed: (u64, u64),
-    tx: u64,
-    rx: u64,
+    pub(crate) unattributed: (u64, u64),
+    pub(crate) tx: u64,
+    pub(crate) rx: u64,
 }
 
 impl Facts {
-    fn of_end(inbound: bool, end: &End) -> Self {
+    pub(crate) fn of_end(inbound: bool, end: &End) -> Self {
         let sum = |bytes: fn(&Share) -> u64| end.users.iter().map(bytes).sum::<u64>();
         Self {
             local: end.local,
@@ -46,7 +46,7 @@ impl Facts {
         }
     }
 
-    fn of_record(record: &Value) -> Self {
+    pub(crate) fn of_record(record: &Value) -> Self {
         let v6 = Value::from("ipv6");
         let users = record["users"].as_array().into_iter().flatten();
         let users = users.map(|user| Share {
@@ -238,6 +238,7 @@ mod tests {
             closer_pid: Some(3),
             tx: 5,
             rx: 9,
+            wire_tx: None,
             accepted: true,
             ending: "orderly".into(),
         }

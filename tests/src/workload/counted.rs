@@ -43,6 +43,8 @@ pub(super) struct Counted {
     local: SocketAddr,
     remote: SocketAddr,
     style: Style,
+    /// What TCP has carried for `tx`, where that is not the same.
+    pub(super) wire_tx: Option<u64>,
     /// Sum of what send calls returned.
     pub(super) tx: u64,
     /// Sum of what receive calls returned.
@@ -66,6 +68,7 @@ impl Counted {
             local,
             remote,
             style: Style::default(),
+            wire_tx: None,
             tx: 0,
             rx: 0,
         })
@@ -214,28 +217,40 @@ impl Counted {
 
     /// The end as it is now, still open.
     pub(super) fn end(&self, ending: &str) -> End {
-        let pid = std::process::id();
-        let shares = vec![Share {
-            pid,
-            tx: self.tx,
-            rx: self.rx,
-        }];
+        let end = own_end(self.local, self.remote, (self.tx, self.rx), ending);
         End {
-            local: canonical(self.local),
-            remote: canonical(self.remote),
-            v6_socket: self.local.is_ipv6(),
-            owner_pid: Some(pid),
-            owner_uid: Some(rustix::process::geteuid().as_raw()),
-            users: shares
-                .into_iter()
-                .filter(|share| share.tx + share.rx > 0)
-                .collect(),
             closer_pid: None,
-            tx: self.tx,
-            rx: self.rx,
-            accepted: true,
-            ending: ending.to_owned(),
+            wire_tx: self.wire_tx,
+            ..end
         }
+    }
+}
+
+/// An end that this process alone opened, used (sent and received bytes) and closed.
+pub(super) fn own_end(
+    local: SocketAddr,
+    remote: SocketAddr,
+    (tx, rx): (u64, u64),
+    ending: &str,
+) -> End {
+    let pid = std::process::id();
+    let share = Share { pid, tx, rx };
+    End {
+        local: canonical(local),
+        remote: canonical(remote),
+        v6_socket: local.is_ipv6(),
+        owner_pid: Some(pid),
+        owner_uid: Some(rustix::process::geteuid().as_raw()),
+        users: Some(share)
+            .into_iter()
+            .filter(|share| share.tx + share.rx > 0)
+            .collect(),
+        closer_pid: Some(pid),
+        tx,
+        rx,
+        wire_tx: None,
+        accepted: true,
+        ending: ending.to_owned(),
     }
 }
 

@@ -61,6 +61,7 @@ pub(super) fn never_accepted(connections: u32) -> anyhow::Result<()> {
             users: Vec::new(),
             closer_pid: None,
             tx: 0,
+            wire_tx: None,
             rx: 0,
             accepted: false,
             ..end

@@ -8,7 +8,7 @@ mod failed;
 mod handoff;
 mod hold;
 mod named;
-mod paths;
+mod path;
 mod reconnect;
 mod report;
 mod worker;
@@ -42,8 +42,8 @@ enum Scenario {
     NeverAccepted(CountArgs),
     /// Opens connections, uses them, and keeps them until standard input ends.
     Hold(CountArgs),
-    /// Every way to move bytes: partial writes, sendfile, splice and more.
-    Paths(CountArgs),
+    /// One of many ways to move bytes and to end: `path --list` names them.
+    Path(path::PathArgs),
     /// Sockets that are disconnected and connect again.
     Reconnect(CountArgs),
     /// Processes with awkward names use a connection each.
@@ -56,6 +56,10 @@ enum Scenario {
     ChurnClient(churn::ClientArgs),
     #[command(hide = true)]
     ChurnServer(churn::ServerArgs),
+    #[command(hide = true)]
+    PathClient(path::ClientArgs),
+    #[command(hide = true)]
+    PathServer(CountArgs),
     #[command(hide = true)]
     HoldServer(CountArgs),
     #[command(hide = true)]
@@ -127,6 +131,8 @@ struct NamedArgs {
     names: Vec<String>,
 }
 
+pub use path::names as path_names;
+
 /// Runs the scenario that the command line names.
 pub fn main() -> anyhow::Result<()> {
     match Cli::parse().scenario {
@@ -138,13 +144,15 @@ pub fn main() -> anyhow::Result<()> {
         Scenario::Refused(args) => failed::refused(args.connections),
         Scenario::NeverAccepted(args) => failed::never_accepted(args.connections),
         Scenario::Hold(args) => hold::run(args.connections),
-        Scenario::Paths(args) => paths::run(args.connections),
+        Scenario::Path(args) => path::run(&args),
         Scenario::Reconnect(args) => reconnect::run(args.connections),
         Scenario::Named(args) => named::run(&args.names),
         Scenario::EchoClient(args) => echo::client(&args),
         Scenario::Worker(args) => worker::main(&args),
         Scenario::ChurnClient(args) => churn::client(&args),
         Scenario::ChurnServer(args) => churn::server(&args),
+        Scenario::PathClient(args) => path::client(&args),
+        Scenario::PathServer(args) => path::server(args.connections),
         Scenario::HoldServer(args) => hold::server(args.connections),
         Scenario::NamedChild(args) => named::child(&args.names),
     }

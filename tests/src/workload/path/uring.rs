@@ -1,0 +1,197 @@
+//! `io_uring`: one-shot, multishot, polled by a kernel thread, and on direct descriptors.
+//!
+//! Some features have no operation of their own to probe for; then one is probed for that came
+//! with the same kernel.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use anyhow::ensure;
+use io_uring::opcode::{Accept, Connect, MkDirAt, ProvideBuffers, Recv, Send, SendZc};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+
+use super::super::counted::{Counted, own_end};
+use super::super::report::say;
+use super::ring::{Handle, Ring};
+use super::{end_first, end_last, receive_by, send_by};
+use crate::truth::Line;
+
+const BYTES: usize = 20_000;
+
+type Lacks = anyhow::Result<Option<String>>;
+
+pub(super) fn lacks_oneshot() -> Lacks {
+    lacks(
+        &[Accept::CODE, Connect::CODE, Send::CODE, Recv::CODE],
+        "5.6",
+    )
+}
+
+/// Multishot receive came in 6.0, as did `IORING_OP_SEND_ZC`.
+pub(super) fn lacks_multishot() -> Lacks {
+    lacks(&[SendZc::CODE, ProvideBuffers::CODE], "6.0")
+}
+
+/// Accepting into a slot came in 5.15, as did `IORING_OP_MKDIRAT`.
+pub(super) fn lacks_direct() -> Lacks {
+    lacks(&[MkDirAt::CODE], "5.15")
+}
+
+pub(super) fn lacks_sqpoll() -> Lacks {
+    let reason = "a polled ring takes no ordinary descriptors before Linux 5.11";
+    match Ring::polled() {
+        Ok(ring) => Ok((!ring.polls_plain()).then(|| reason.to_owned())),
+        Err(error) => Ok(Some(format!("io_uring with SQPOLL: {error}"))),
+    }
+}
+
+fn lacks(operations: &[u8], since: &str) -> Lacks {
+    match Ring::new() {
+        Ok(ring) => {
+            let knows = ring.knows(operations)?;
+            Ok((!knows).then(|| format!("io_uring has this only since Linux {since}")))
+        }
+        Err(error) => Ok(Some(format!("io_uring: {error}"))),
+    }
+}
+
+pub(super) fn client(address: SocketAddr, connections: u32) -> anyhow::Result<()> {
+    connect_by(Ring::new()?, address, connections)
+}
+
+pub(super) fn server(listener: TcpListener, connections: u32) -> anyhow::Result<()> {
+    accept_by(Ring::new()?, &listener, connections)
+}
+
+pub(super) fn polled_client(address: SocketAddr, connections: u32) -> anyhow::Result<()> {
+    connect_by(Ring::polled()?, address, connections)
+}
+
+pub(super) fn polled_server(listener: TcpListener, connections: u32) -> anyhow::Result<()> {
+    accept_by(Ring::polled()?, &listener, connections)
+}
+
+fn connect_by(mut ring: Ring, address: SocketAddr, connections: u32) -> anyhow::Result<()> {
+    for _ in 0..connections {
+        let socket = socket()?;
+        ring.connect(Handle::Plain(socket.as_fd()), address)?;
+        let mut socket = Counted::new(TcpStream::from(socket), address)?;
+        send(&mut ring, &mut socket)?;
+        receive(&mut ring, &mut socket)?;
+        say(&Line::Client(end_first(socket)?))?;
+    }
+    Ok(())
+}
+
+fn accept_by(mut ring: Ring, listener: &TcpListener, connections: u32) -> anyhow::Result<()> {
+    for _ in 0..connections {
+        let mut socket = adopt(ring.accept(listener.as_fd())?)?;
+        receive(&mut ring, &mut socket)?;
+        send(&mut ring, &mut socket)?;
+        say(&Line::Server(end_last(socket)?))?;
+    }
+    Ok(())
+}
+
+fn send(ring: &mut Ring, socket: &mut Counted) -> anyhow::Result<()> {
+    send_by(socket, BYTES, |socket, data| {
+        Ok(ring.send(Handle::Plain(socket.stream().as_fd()), data)?)
+    })
+}
+
+fn receive(ring: &mut Ring, socket: &mut Counted) -> anyhow::Result<()> {
+    receive_by(socket, BYTES, |socket, buffer| {
+        Ok(ring.receive(Handle::Plain(socket.stream().as_fd()), buffer)?)
+    })
+}
+
+/// Sends, says goodbye, and then receives, by ordinary calls.
+pub(super) fn plain_client(address: SocketAddr, connections: u32) -> anyhow::Result<()> {
+    for _ in 0..connections {
+        let mut socket = Counted::connect(address)?;
+        ensure!(socket.send_all(BYTES)?, "the server reset the connection");
+        say(&Line::Client(end_first(socket)?))?;
+    }
+    Ok(())
+}
+
+/// One request accepts all connections; on each, one request receives everything.
+pub(super) fn multishot_server(listener: TcpListener, connections: u32) -> anyhow::Result<()> {
+    let (mut accepting, mut receiving) = (Ring::new()?, Ring::new()?);
+    accepting.accept_many(listener.as_fd());
+    for _ in 0..connections {
+        let mut socket = adopt(accepting.next_accepted()?)?;
+        socket.rx += receiving.receive_many(socket.stream().as_fd())? as u64;
+        ensure!(socket.rx == BYTES as u64, "the stream ended early");
+        send(&mut receiving, &mut socket)?;
+        say(&Line::Server(socket.close("orderly")))?;
+    }
+    Ok(())
+}
+
+/// The socket is a direct descriptor from before its connect to its close.
+pub(super) fn direct_client(address: SocketAddr, connections: u32) -> anyhow::Result<()> {
+    for _ in 0..connections {
+        let mut ring = Ring::new()?;
+        let socket = socket()?;
+        // Without a file descriptor nobody could ask for the address later.
+        rustix::net::bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        let local = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
+        ring.register(socket.as_fd())?;
+        drop(socket);
+        ring.connect(Handle::Direct(0), address)?;
+        let tx = send_direct(&mut ring, 0)?;
+        let rx = receive_direct(&mut ring, 0)?;
+        ring.close_direct(0)?;
+        say(&Line::Client(own_end(local, address, (tx, rx), "orderly")))?;
+    }
+    Ok(())
+}
+
+/// Accepts into a direct descriptor and uses no other.
+pub(super) fn direct_server(listener: TcpListener, connections: u32) -> anyhow::Result<()> {
+    let local = listener.local_addr()?;
+    let mut ring = Ring::new()?;
+    ring.register(listener.as_fd())?;
+    for _ in 0..connections {
+        let remote = ring.accept_direct(listener.as_fd())?;
+        let rx = receive_direct(&mut ring, 1)?;
+        let tx = send_direct(&mut ring, 1)?;
+        let end = ring.receive(Handle::Direct(1), &mut [0])?;
+        ensure!(end == 0, "more came than was sent");
+        ring.close_direct(1)?;
+        say(&Line::Server(own_end(local, remote, (tx, rx), "orderly")))?;
+    }
+    Ok(())
+}
+
+fn send_direct(ring: &mut Ring, slot: u32) -> anyhow::Result<u64> {
+    let data = vec![0x5a; BYTES];
+    let mut done = 0;
+    while done < BYTES {
+        done += ring.send(Handle::Direct(slot), &data[done..])?;
+    }
+    Ok(done as u64)
+}
+
+fn receive_direct(ring: &mut Ring, slot: u32) -> anyhow::Result<u64> {
+    let mut buffer = vec![0; BYTES];
+    let mut done = 0;
+    while done < BYTES {
+        let received = ring.receive(Handle::Direct(slot), &mut buffer[done..])?;
+        ensure!(received > 0, "the stream ended early");
+        done += received;
+    }
+    Ok(done as u64)
+}
+
+fn socket() -> anyhow::Result<OwnedFd> {
+    let (family, kind) = (AddressFamily::INET, SocketType::STREAM);
+    Ok(socket_with(family, kind, SocketFlags::CLOEXEC, None)?)
+}
+
+fn adopt(socket: OwnedFd) -> anyhow::Result<Counted> {
+    let stream = TcpStream::from(socket);
+    let remote = stream.peer_addr()?;
+    Ok(Counted::new(stream, remote)?)
+}
