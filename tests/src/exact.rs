@@ -31,6 +31,8 @@ struct Row {
     is: Grade,
     /// Why it is not exact.
     because: Option<String>,
+    /// A debt: what it still is, where the tracer does not do yet what the kernel allows.
+    today: Option<Grade>,
 }
 
 /// What kernels cannot do: start of the release → path → reason.
@@ -54,7 +56,7 @@ impl List {
         for (path, cell) in &list.0 {
             for row in cell.rows() {
                 assert!(
-                    row.is == Grade::Exact || row.because.is_some(),
+                    (row.is == Grade::Exact && row.today.is_none()) || row.because.is_some(),
                     "{path}: `because` is missing"
                 );
             }
@@ -62,20 +64,30 @@ impl List {
         list
     }
 
+    /// Whether a path is not yet on this kernel what it must be, and what it must be.
+    pub fn debt(&self, path: &str, release: &str) -> Option<Grade> {
+        let row = self.0.get(path)?.row(release)?;
+        row.today.is_some().then_some(row.is)
+    }
+
     fn grade(&self, path: &str, release: &str) -> Option<Grade> {
         let cell = self.0.get(path)?;
         if let Cell::Same(grade) = cell {
             return Some(*grade);
         }
-        let holds = |row: &&Row| {
-            let from = row.from.as_deref().unwrap_or("0.0");
-            version(from) <= version(release)
-        };
-        cell.rows().iter().rfind(holds).map(|row| row.is)
+        cell.row(release).map(|row| row.today.unwrap_or(row.is))
     }
 }
 
 impl Cell {
+    fn row(&self, release: &str) -> Option<&Row> {
+        let holds = |row: &&Row| {
+            let from = row.from.as_deref().unwrap_or("0.0");
+            version(from) <= version(release)
+        };
+        self.rows().iter().rfind(holds)
+    }
+
     fn rows(&self) -> &[Row] {
         match self {
             Self::Same(_) => &[],
@@ -222,5 +234,18 @@ mod tests {
     #[test]
     fn nothing_may_be_wrong_by_list() {
         assert!(toml::from_str::<List>(r#"plain = "wrong""#).is_err());
+    }
+
+    #[test]
+    fn a_debt_holds_for_its_kernels_and_is_told() {
+        let text = r#"
+            plain = [{ is = "exact" },
+                     { from = "6.1", is = "exact", today = "wire", because = "to do" }]
+        "#;
+        let list = List::parse(text);
+        assert_eq!(list.grade("plain", "5.10"), Some(Grade::Exact));
+        assert_eq!(list.debt("plain", "5.10"), None);
+        assert_eq!(list.grade("plain", "6.1.7"), Some(Grade::Wire));
+        assert_eq!(list.debt("plain", "6.1.7"), Some(Grade::Exact));
     }
 }

@@ -35,7 +35,7 @@ pub enum Grade {
 pub struct Mark {
     /// The worst of its connections.
     pub grade: Grade,
-    /// What is not exact, or why it is not here.
+    /// What is of that grade, or why it is not here.
     pub details: Vec<String>,
 }
 
@@ -64,8 +64,13 @@ pub fn grade(finished: &Finished, workloads: &[(&str, Truth)]) -> Vec<Mark> {
 
 impl Mark {
     fn note(&mut self, grade: Grade, detail: String) {
-        self.grade = self.grade.max(grade);
-        self.details.push(detail);
+        if grade > self.grade {
+            self.grade = grade;
+            self.details.clear();
+        }
+        if grade == self.grade {
+            self.details.push(detail);
+        }
     }
 }
 
@@ -137,10 +142,11 @@ fn grade_end(happened: &Facts, recorded: &Facts, wire: Option<(u64, u64)>) -> Gr
         return Grade::Wrong;
     }
     let (tx, rx) = (recorded.tx, recorded.rx);
-    if (tx, rx) == (happened.tx, happened.rx) {
-        Grade::Total
-    } else if (tx, rx) == (wire_tx, wire_rx) {
+    // Where both numbers may be the same by chance, the lesser claim is the safe one.
+    if wire == Some((tx, rx)) {
         Grade::Wire
+    } else if (tx, rx) == (happened.tx, happened.rx) {
+        Grade::Total
     } else if tx <= happened.tx && rx <= happened.rx {
         Grade::Uncounted
     } else {

@@ -47,7 +47,8 @@ pub struct End {
     /// Sum of what receive calls returned and took out of the stream: looking ahead (`MSG_PEEK`)
     /// counts nothing, throwing away (`MSG_TRUNC`) counts.
     pub rx: u64,
-    /// What TCP carried for `tx`, where that is not the same: the records of kTLS.
+    /// What TCP carried for `tx`, where that may not be the same: the records of kTLS, what MPTCP
+    /// sends twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wire_tx: Option<u64>,
     /// Whether a process took it from the queue; always true for the end that connected.

@@ -27,11 +27,14 @@ fn every_path_is_as_exact_as_the_list_says() {
     let uname = rustix::system::uname();
     let release = uname.release().to_str().expect("a release");
     let mut table = format!("{backend} on Linux {release}\n");
+    let list = List::of(backend);
     for (path, mark) in &marks {
-        let _ = writeln!(table, "{path:<20} {:?}", mark.grade);
+        let debt = list.debt(path, release);
+        let debt = debt.map_or(String::new(), |wanted| format!(", must become {wanted:?}"));
+        let _ = writeln!(table, "{path:<20} {:?}{debt}", mark.grade);
     }
     say(&table);
-    let differences = differences(&List::of(backend), &Absent::load(), release, &marks);
+    let differences = differences(&list, &Absent::load(), release, &marks);
     assert!(
         differences.is_empty(),
         "{} cells differ from tests/exact:\n{}",
@@ -40,7 +43,10 @@ fn every_path_is_as_exact_as_the_list_says() {
     );
 }
 
-#[expect(clippy::print_stderr, reason = "the table is worth having, well or not")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the table is worth having, well or not"
+)]
 fn say(table: &str) {
     eprintln!("{table}");
 }

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use crate::truth::{End, Share, canonical};
@@ -112,6 +113,12 @@ impl Counted {
 
     /// One send call of at most `length` bytes.
     pub(super) fn send_some(&mut self, length: usize) -> io::Result<usize> {
+        let sent = uninterrupted(|| self.send_once(length))?;
+        self.tx += sent as u64;
+        Ok(sent)
+    }
+
+    fn send_once(&self, length: usize) -> io::Result<usize> {
         let data = &PAYLOAD[..length.min(CHUNK)];
         let sent = match self.style {
             Style::Plain | Style::Peek => (&self.stream).write(data)?,
@@ -128,13 +135,19 @@ impl Counted {
                 send(&self.stream, data, more | SendFlags::NOSIGNAL)?
             }
         };
-        self.tx += sent as u64;
         Ok(sent)
     }
 
     /// Receives up to `buffer.len()` bytes; 0 is the end of the stream or a reset.
     pub(super) fn recv_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let result = match self.style {
+        let result = uninterrupted(|| self.recv_once(buffer));
+        let received = tolerate(result)?.unwrap_or(0);
+        self.rx += received as u64;
+        Ok(received)
+    }
+
+    fn recv_once(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.style {
             Style::Plain => (&self.stream).read(buffer),
             Style::Vectored => {
                 let (head, tail) = buffer.split_at_mut(buffer.len() / 3);
@@ -148,10 +161,7 @@ impl Counted {
             Style::Whole => recv(&self.stream, buffer, RecvFlags::WAITALL)
                 .map(|(n, _)| n)
                 .map_err(Into::into),
-        };
-        let received = tolerate(result)?.unwrap_or(0);
-        self.rx += received as u64;
-        Ok(received)
+        }
     }
 
     /// Fills `buffer`; false if the stream ended before.
@@ -193,7 +203,7 @@ impl Counted {
             tv_sec: PATIENCE.as_secs().cast_signed(),
             tv_nsec: 0,
         };
-        if poll(&mut fds, Some(&timeout))? == 0 {
+        if retry_on_intr(|| poll(&mut fds, Some(&timeout)))? == 0 {
             return Err(hang());
         }
         Ok(fds[0].revents())
@@ -251,6 +261,17 @@ pub(super) fn own_end(
         wire_tx: None,
         accepted: true,
         ending: ending.to_owned(),
+    }
+}
+
+/// Calls again when something interrupted the call: `io_uring` and debuggers do that, and a socket
+/// with a time limit does not resume by itself.
+pub(super) fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
     }
 }
 

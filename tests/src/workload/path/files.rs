@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::os::fd::AsFd as _;
 
 use anyhow::ensure;
+use rustix::io::retry_on_intr;
 use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
 
 use super::super::counted::Counted;
@@ -14,7 +15,9 @@ pub(super) fn sendfile(socket: &mut Counted, length: usize) -> anyhow::Result<()
     let mut offset = 0;
     while offset < length as u64 {
         let rest = length - usize::try_from(offset)?;
-        let sent = rustix::fs::sendfile(socket.stream(), &file, Some(&mut offset), rest)?;
+        let sent = retry_on_intr(|| {
+            rustix::fs::sendfile(socket.stream(), &file, Some(&mut offset), rest)
+        })?;
         ensure!(sent > 0, "sendfile sent nothing");
         socket.tx += sent as u64;
     }
@@ -31,7 +34,7 @@ pub(super) fn splice_out(socket: &mut Counted, length: usize) -> anyhow::Result<
     let mut rest = length;
     while rest > 0 {
         let (from, to) = (reader.as_fd(), socket.stream().as_fd());
-        let sent = splice(from, None, to, None, rest, SpliceFlags::empty())?;
+        let sent = retry_on_intr(|| splice(from, None, to, None, rest, SpliceFlags::empty()))?;
         ensure!(sent > 0, "splice sent nothing");
         socket.tx += sent as u64;
         rest -= sent;
@@ -46,7 +49,7 @@ pub(super) fn splice_in(socket: &mut Counted, length: usize) -> anyhow::Result<(
     let mut rest = length;
     while rest > 0 {
         let (from, to) = (socket.stream().as_fd(), writer.as_fd());
-        let moved = splice(from, None, to, None, rest, SpliceFlags::empty())?;
+        let moved = retry_on_intr(|| splice(from, None, to, None, rest, SpliceFlags::empty()))?;
         ensure!(moved > 0, "the stream ended early");
         socket.rx += moved as u64;
         rest -= moved;

@@ -1,6 +1,6 @@
 //! One buffer a call: read and write, recv and send with their flags.
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::time::Duration;
 
 use anyhow::ensure;
@@ -10,18 +10,16 @@ use rustix::net::sockopt::{
 };
 use rustix::net::{RecvFlags, SendFlags};
 
-use super::super::counted::Counted;
+use super::super::counted::{Counted, uninterrupted};
 use super::{receive_by, send_by};
 
 pub(super) fn write(socket: &mut Counted, length: usize) -> anyhow::Result<()> {
-    send_by(socket, length, |socket, data| {
-        Ok(socket.stream().write(data)?)
-    })
+    send_by(socket, length, |socket, data| socket.stream().write(data))
 }
 
 pub(super) fn read(socket: &mut Counted, length: usize) -> anyhow::Result<()> {
     receive_by(socket, length, |socket, buffer| {
-        Ok(socket.stream().read(buffer)?)
+        socket.stream().read(buffer)
     })
 }
 
@@ -75,7 +73,7 @@ pub(super) fn partial(socket: &mut Counted, length: usize) -> anyhow::Result<()>
                     refused += 1;
                     socket.wait(PollFlags::OUT)?;
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
         }
     })?;
@@ -87,12 +85,21 @@ pub(super) fn partial(socket: &mut Counted, length: usize) -> anyhow::Result<()>
     Ok(())
 }
 
+/// Lets the sender get ahead.
+pub(super) fn read_slowly(socket: &mut Counted, length: usize) -> anyhow::Result<()> {
+    receive_by(socket, length, |socket, buffer| {
+        std::thread::sleep(Duration::from_millis(1));
+        let part = buffer.len().min(8192);
+        socket.stream().read(&mut buffer[..part])
+    })
+}
+
 /// Looks ahead at everything ten times, then takes it.
 pub(super) fn peek(socket: &mut Counted, length: usize) -> anyhow::Result<()> {
     let mut buffer = vec![0; length];
     for _ in 0..10 {
         let flags = RecvFlags::PEEK | RecvFlags::WAITALL;
-        let seen = recv_once(socket, &mut buffer, flags)?;
+        let seen = uninterrupted(|| recv_once(socket, &mut buffer, flags))?;
         ensure!(seen == length, "a short look: {seen} of {length}");
     }
     read(socket, length)
@@ -104,7 +111,7 @@ pub(super) fn dribble(socket: &mut Counted, length: usize) -> anyhow::Result<()>
     send_by(socket, length, |socket, data| {
         std::thread::sleep(Duration::from_millis(2));
         let piece = &data[..data.len().min(length / 10)];
-        Ok(socket.stream().write(piece)?)
+        socket.stream().write(piece)
     })
 }
 
@@ -127,6 +134,6 @@ pub(super) fn truncate(socket: &mut Counted, length: usize) -> anyhow::Result<()
     read(socket, length - discarded)
 }
 
-fn recv_once(socket: &Counted, buffer: &mut [u8], flags: RecvFlags) -> anyhow::Result<usize> {
+fn recv_once(socket: &Counted, buffer: &mut [u8], flags: RecvFlags) -> io::Result<usize> {
     Ok(rustix::net::recv(socket.stream(), buffer, flags)?.0)
 }

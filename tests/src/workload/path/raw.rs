@@ -35,7 +35,7 @@ impl TcpInfo {
         self.0[0].to_ne_bytes()[5] & TCPI_OPT_SYN_DATA != 0
     }
 
-    /// Payload of TCP sent, each byte once.
+    /// What TCP sent, each byte once.
     pub(super) fn wire_tx(&self) -> u64 {
         let (bytes_sent, bytes_retrans) = (self.0[25], self.0[26]);
         bytes_sent - bytes_retrans

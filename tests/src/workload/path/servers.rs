@@ -25,13 +25,12 @@ pub(super) fn client(address: SocketAddr, connections: u32) -> anyhow::Result<()
 }
 
 /// A process for each connection, all waiting in accept on the same listener.
-pub(super) fn prefork(listener: TcpListener, connections: u32) -> anyhow::Result<()> {
+pub(super) fn prefork(listener: &TcpListener, connections: u32) -> anyhow::Result<()> {
     let mut crew = Crew::new();
     for _ in 0..connections {
         let shared = listener.as_fd().try_clone_to_owned()?;
         crew.start("path-server --connections 1", vec![shared])?;
     }
-    drop(listener);
     crew.finish()
 }
 
@@ -43,10 +42,10 @@ pub(super) fn child(connections: u32) -> anyhow::Result<()> {
 }
 
 /// A thread for each connection, all waiting in accept on the same listener.
-pub(super) fn threads(listener: TcpListener, connections: u32) -> anyhow::Result<()> {
+pub(super) fn threads(listener: &TcpListener, connections: u32) -> anyhow::Result<()> {
     thread::scope(|scope| {
         let threads: Vec<_> = (0..connections)
-            .map(|_| scope.spawn(|| accept(&listener, 1)))
+            .map(|_| scope.spawn(|| accept(listener, 1)))
             .collect();
         for thread in threads {
             thread.join().expect("a thread that does not panic")?;

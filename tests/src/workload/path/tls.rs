@@ -9,7 +9,6 @@ use nix::sys::socket::sockopt::{TcpTlsRx, TcpTlsTx, TcpUlp, TlsCryptoInfo};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use super::super::counted::Counted;
-use super::raw;
 
 pub(super) fn lacks() -> anyhow::Result<Option<String>> {
     let (family, kind) = (AddressFamily::INET, SocketType::STREAM);
@@ -41,11 +40,5 @@ pub(super) fn prepare(socket: &mut Counted) -> anyhow::Result<()> {
     setsockopt(stream, TcpUlp::default(), b"tls").context("cannot switch TLS on")?;
     setsockopt(stream, TcpTlsTx, &keys).context("cannot encrypt")?;
     setsockopt(stream, TcpTlsRx, &keys).context("cannot decrypt")?;
-    Ok(())
-}
-
-/// Asks what TCP carried: all has been sent by now.
-pub(super) fn finish(socket: &mut Counted) -> anyhow::Result<()> {
-    socket.wire_tx = Some(raw::TcpInfo::of(socket.stream())?.wire_tx());
     Ok(())
 }

@@ -38,11 +38,11 @@ pub(super) fn lacks_direct() -> Lacks {
 }
 
 pub(super) fn lacks_sqpoll() -> Lacks {
-    let reason = "a polled ring takes no ordinary descriptors before Linux 5.11";
-    match Ring::polled() {
-        Ok(ring) => Ok((!ring.polls_plain()).then(|| reason.to_owned())),
-        Err(error) => Ok(Some(format!("io_uring with SQPOLL: {error}"))),
+    if let Some(reason) = lacks_oneshot()? {
+        return Ok(Some(reason));
     }
+    let reason = "a polled ring takes no ordinary descriptors before Linux 5.11";
+    Ok((!Ring::polled()?.polls_plain()).then(|| reason.to_owned()))
 }
 
 fn lacks(operations: &[u8], since: &str) -> Lacks {
@@ -59,16 +59,16 @@ pub(super) fn client(address: SocketAddr, connections: u32) -> anyhow::Result<()
     connect_by(Ring::new()?, address, connections)
 }
 
-pub(super) fn server(listener: TcpListener, connections: u32) -> anyhow::Result<()> {
-    accept_by(Ring::new()?, &listener, connections)
+pub(super) fn server(listener: &TcpListener, connections: u32) -> anyhow::Result<()> {
+    accept_by(Ring::new()?, listener, connections)
 }
 
 pub(super) fn polled_client(address: SocketAddr, connections: u32) -> anyhow::Result<()> {
     connect_by(Ring::polled()?, address, connections)
 }
 
-pub(super) fn polled_server(listener: TcpListener, connections: u32) -> anyhow::Result<()> {
-    accept_by(Ring::polled()?, &listener, connections)
+pub(super) fn polled_server(listener: &TcpListener, connections: u32) -> anyhow::Result<()> {
+    accept_by(Ring::polled()?, listener, connections)
 }
 
 fn connect_by(mut ring: Ring, address: SocketAddr, connections: u32) -> anyhow::Result<()> {
@@ -95,13 +95,13 @@ fn accept_by(mut ring: Ring, listener: &TcpListener, connections: u32) -> anyhow
 
 fn send(ring: &mut Ring, socket: &mut Counted) -> anyhow::Result<()> {
     send_by(socket, BYTES, |socket, data| {
-        Ok(ring.send(Handle::Plain(socket.stream().as_fd()), data)?)
+        ring.send(Handle::Plain(socket.stream().as_fd()), data)
     })
 }
 
 fn receive(ring: &mut Ring, socket: &mut Counted) -> anyhow::Result<()> {
     receive_by(socket, BYTES, |socket, buffer| {
-        Ok(ring.receive(Handle::Plain(socket.stream().as_fd()), buffer)?)
+        ring.receive(Handle::Plain(socket.stream().as_fd()), buffer)
     })
 }
 
@@ -116,7 +116,7 @@ pub(super) fn plain_client(address: SocketAddr, connections: u32) -> anyhow::Res
 }
 
 /// One request accepts all connections; on each, one request receives everything.
-pub(super) fn multishot_server(listener: TcpListener, connections: u32) -> anyhow::Result<()> {
+pub(super) fn multishot_server(listener: &TcpListener, connections: u32) -> anyhow::Result<()> {
     let (mut accepting, mut receiving) = (Ring::new()?, Ring::new()?);
     accepting.accept_many(listener.as_fd());
     for _ in 0..connections {
@@ -149,7 +149,7 @@ pub(super) fn direct_client(address: SocketAddr, connections: u32) -> anyhow::Re
 }
 
 /// Accepts into a direct descriptor and uses no other.
-pub(super) fn direct_server(listener: TcpListener, connections: u32) -> anyhow::Result<()> {
+pub(super) fn direct_server(listener: &TcpListener, connections: u32) -> anyhow::Result<()> {
     let local = listener.local_addr()?;
     let mut ring = Ring::new()?;
     ring.register(listener.as_fd())?;

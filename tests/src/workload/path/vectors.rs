@@ -11,13 +11,13 @@ use super::{receive_by, send_by};
 
 pub(super) fn writev(socket: &mut Counted, length: usize) -> anyhow::Result<()> {
     send_by(socket, length, |socket, data| {
-        Ok(socket.stream().write_vectored(&split(data))?)
+        socket.stream().write_vectored(&split(data))
     })
 }
 
 pub(super) fn readv(socket: &mut Counted, length: usize) -> anyhow::Result<()> {
     receive_by(socket, length, |socket, buffer| {
-        Ok(socket.stream().read_vectored(&mut split_mut(buffer))?)
+        socket.stream().read_vectored(&mut split_mut(buffer))
     })
 }
 

@@ -1,4 +1,4 @@
-//! Pages that change hands: MSG_ZEROCOPY with its completions, and TCP_ZEROCOPY_RECEIVE.
+//! Pages that change hands: `MSG_ZEROCOPY` with its completions, and `TCP_ZEROCOPY_RECEIVE`.
 
 use std::io::IoSliceMut;
 use std::os::fd::AsRawFd as _;
@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd as _;
 use anyhow::{bail, ensure};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags};
 use rustix::event::PollFlags;
+use rustix::io::retry_on_intr;
 use rustix::net::{RecvFlags, SendFlags};
 
 use super::super::counted::Counted;
@@ -17,7 +18,7 @@ const SO_EE_ORIGIN_ZEROCOPY: u8 = 5;
 /// How much [`receive`] receives.
 pub(super) const PAGES: usize = 128 * 4096;
 
-/// Allows MSG_ZEROCOPY.
+/// Allows `MSG_ZEROCOPY`.
 pub(super) fn allow(socket: &mut Counted) -> anyhow::Result<()> {
     Ok(raw::set(
         socket.stream(),
@@ -101,7 +102,8 @@ pub(super) fn receive(socket: &mut Counted, length: usize) -> anyhow::Result<()>
         let mut moved = mapped;
         if to_copy > 0 {
             let part = &mut buffer[..to_copy.min(rest - mapped)];
-            moved += rustix::net::recv(&stream, part, RecvFlags::empty())?.0;
+            moved +=
+                retry_on_intr(|| rustix::net::recv(&stream, &mut *part, RecvFlags::empty()))?.0;
         }
         ensure!(moved > 0, "the stream ended early");
         socket.rx += moved as u64;
