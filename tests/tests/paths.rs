@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use tests::compare::{finals, number};
 use tests::exact::{Absent, List, differences};
 use tests::generator::Workload;
 use tests::grade::grade;
@@ -22,6 +23,12 @@ fn every_path_is_as_exact_as_the_list_says() {
     let finished = tracer.stop().lossless();
     let marks = grade(&finished, &truths);
     let marks: Vec<_> = path_names().zip(marks).collect();
+
+    for field in ["unattributed_tx", "unattributed_rx"] {
+        let records = finals(&finished).into_iter();
+        let sum: u64 = records.map(|record| number(&record["bytes"][field])).sum();
+        assert_eq!(sum, number(&finished.summary[field]), "{field}");
+    }
 
     let backend = finished.summary["backend"].as_str().expect("a backend");
     let uname = rustix::system::uname();
