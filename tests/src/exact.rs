@@ -10,10 +10,23 @@ use serde::Deserialize;
 
 use crate::grade::{Grade, Mark};
 
-/// The list of one backend: path → grade.
+/// The list of one backend.
 #[derive(Debug, Deserialize)]
-#[serde(transparent)]
-pub struct List(BTreeMap<String, Cell>);
+pub struct List {
+    /// No path is better than this before some kernel.
+    at_most: Option<Limit>,
+    #[serde(flatten)]
+    paths: BTreeMap<String, Cell>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Limit {
+    before: String,
+    is: Grade,
+    #[expect(dead_code, reason = "it is for people")]
+    because: String,
+}
 
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
@@ -31,8 +44,10 @@ struct Row {
     is: Grade,
     /// Why it is not exact.
     because: Option<String>,
-    /// A debt: what it still is, where the tracer does not do yet what the kernel allows.
-    today: Option<Grade>,
+    /// A debt: what it still is, where the tracer does not do yet what the kernel allows. More than
+    /// one where that varies from run to run.
+    #[serde(default)]
+    today: Vec<Grade>,
 }
 
 /// What kernels cannot do: start of the release → path → reason.
@@ -53,10 +68,10 @@ impl List {
 
     fn parse(text: &str) -> Self {
         let list: Self = toml::from_str(text).unwrap_or_else(|error| panic!("{error}"));
-        for (path, cell) in &list.0 {
+        for (path, cell) in &list.paths {
             for row in cell.rows() {
                 assert!(
-                    (row.is == Grade::Exact && row.today.is_none()) || row.because.is_some(),
+                    (row.is == Grade::Exact && row.today.is_empty()) || row.because.is_some(),
                     "{path}: `because` is missing"
                 );
             }
@@ -64,18 +79,32 @@ impl List {
         list
     }
 
-    /// Whether a path is not yet on this kernel what it must be, and what it must be.
+    /// What a path must become on this kernel, where it is not that yet.
     pub fn debt(&self, path: &str, release: &str) -> Option<Grade> {
-        let row = self.0.get(path)?.row(release)?;
-        row.today.is_some().then_some(row.is)
+        let row = self.paths.get(path)?.row(release)?;
+        (!row.today.is_empty()).then_some(row.is)
     }
 
-    fn grade(&self, path: &str, release: &str) -> Option<Grade> {
-        let cell = self.0.get(path)?;
-        if let Cell::Same(grade) = cell {
-            return Some(*grade);
-        }
-        cell.row(release).map(|row| row.today.unwrap_or(row.is))
+    /// What a path may be on this kernel; nothing for one that is not in the list.
+    fn grades(&self, path: &str, release: &str) -> Vec<Grade> {
+        let limit = self.at_most.iter();
+        let limit = limit
+            .filter(|limit| version(release) < version(&limit.before))
+            .map(|limit| limit.is)
+            .next();
+        let grades = match self.paths.get(path) {
+            None => Vec::new(),
+            Some(Cell::Same(grade)) => vec![*grade],
+            Some(cell) => cell.row(release).map_or(Vec::new(), |row| {
+                if row.today.is_empty() {
+                    vec![row.is]
+                } else {
+                    row.today.clone()
+                }
+            }),
+        };
+        let limited = |grade: Grade| limit.map_or(grade, |limit| grade.max(limit));
+        grades.into_iter().map(limited).collect()
     }
 }
 
@@ -122,21 +151,24 @@ pub fn differences(
     let mut differences = Vec::new();
     for (path, mark) in marks {
         let is_absent = absent.is_absent(path, release);
-        let verdict = match (mark.grade, list.grade(path, release)) {
-            (_, None) => "not in the list".to_owned(),
-            (Grade::NotHere, _) if is_absent == Some(false) => "worse: it must be here".to_owned(),
-            (Grade::NotHere, _) => continue,
+        let wanted = list.grades(path, release);
+        let verdict = match mark.grade {
+            Grade::NotHere if is_absent == Some(false) => "worse: it must be here".to_owned(),
+            Grade::NotHere => continue,
             _ if is_absent == Some(true) => "better: absent.toml says it is not here".to_owned(),
-            (grade, Some(wanted)) if grade > wanted => format!("worse: {wanted:?} in the list"),
-            (grade, Some(wanted)) if grade < wanted => format!("better: {wanted:?} in the list"),
-            _ => continue,
+            grade if wanted.contains(&grade) => continue,
+            grade => match wanted.iter().max() {
+                None => "not in the list".to_owned(),
+                Some(wanted) if grade > *wanted => format!("worse: {wanted:?} in the list"),
+                Some(wanted) => format!("better: {wanted:?} in the list"),
+            },
         };
         let details = mark.details.iter().take(2);
         let details = details.fold(String::new(), |text, line| text + "\n    " + line);
         differences.push(format!("{path}: {:?}, {verdict}{details}", mark.grade));
     }
     let known = |path: &String| marks.iter().any(|(name, _)| name == path);
-    let unknown = list.0.keys().filter(|path| !known(path));
+    let unknown = list.paths.keys().filter(|path| !known(path));
     differences
         .extend(unknown.map(|path| format!("{path}: in the list, but there is no such path")));
     differences
@@ -212,13 +244,13 @@ mod tests {
             for release in ["5.10", "6.1", "6.12", "6.18", "7.2"] {
                 for path in &paths {
                     assert!(
-                        list.grade(path, release).is_some(),
+                        !list.grades(path, release).is_empty(),
                         "{backend} {path} {release}"
                     );
                 }
             }
             assert_eq!(
-                list.0.len(),
+                list.paths.len(),
                 paths.len(),
                 "{backend} has paths that are gone"
             );
@@ -240,12 +272,25 @@ mod tests {
     fn a_debt_holds_for_its_kernels_and_is_told() {
         let text = r#"
             plain = [{ is = "exact" },
-                     { from = "6.1", is = "exact", today = "wire", because = "to do" }]
+                     { from = "6.1", is = "exact", today = ["wire"], because = "to do" }]
         "#;
         let list = List::parse(text);
-        assert_eq!(list.grade("plain", "5.10"), Some(Grade::Exact));
+        assert_eq!(list.grades("plain", "5.10"), [Grade::Exact]);
         assert_eq!(list.debt("plain", "5.10"), None);
-        assert_eq!(list.grade("plain", "6.1.7"), Some(Grade::Wire));
+        assert_eq!(list.grades("plain", "6.1.7"), [Grade::Wire]);
         assert_eq!(list.debt("plain", "6.1.7"), Some(Grade::Exact));
+    }
+
+    #[test]
+    fn a_limit_holds_for_all_paths_before_its_kernel() {
+        let text = r#"
+            at_most = { before = "6.3", is = "total", because = "no hook" }
+            plain = "exact"
+            split = { is = "uncounted", because = "no hook either" }
+        "#;
+        let list = List::parse(text);
+        assert_eq!(list.grades("plain", "6.1"), [Grade::Total]);
+        assert_eq!(list.grades("split", "6.1"), [Grade::Uncounted]);
+        assert_eq!(list.grades("plain", "6.3"), [Grade::Exact]);
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use tests::compare::{finals, number};
 use tests::exact::{Absent, List, differences};
 use tests::generator::Workload;
-use tests::grade::grade;
+use tests::grade::{Grade, grade};
 use tests::harness::can_trace;
 use tests::namespace::Namespace;
 use tests::tracer::Tracer;
@@ -36,9 +36,12 @@ fn every_path_is_as_exact_as_the_list_says() {
     let mut table = format!("{backend} on Linux {release}\n");
     let list = List::of(backend);
     for (path, mark) in &marks {
-        let debt = list.debt(path, release);
-        let debt = debt.map_or(String::new(), |wanted| format!(", must become {wanted:?}"));
-        let _ = writeln!(table, "{path:<20} {:?}{debt}", mark.grade);
+        let note = match (mark.grade, list.debt(path, release)) {
+            (Grade::NotHere, _) => format!(": {}", mark.details[0]),
+            (grade, Some(wanted)) if grade != wanted => format!(", must become {wanted:?}"),
+            _ => String::new(),
+        };
+        let _ = writeln!(table, "{path:<20} {:?}{note}", mark.grade);
     }
     say(&table);
     let differences = differences(&list, &Absent::load(), release, &marks);

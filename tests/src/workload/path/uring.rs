@@ -1,13 +1,16 @@
 //! `io_uring`: one-shot, multishot, polled by a kernel thread, and on direct descriptors.
 //!
-//! Some features have no operation of their own to probe for; then one is probed for that came
-//! with the same kernel.
+//! What has no operation of its own to probe for is tried out on a Unix socket, which no tracer of
+//! TCP sees: stable kernels have more of it than their version says.
 
+use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener, UnixStream};
 
 use anyhow::ensure;
-use io_uring::opcode::{Accept, Connect, MkDirAt, ProvideBuffers, Recv, Send, SendZc};
+use io_uring::opcode::{Accept, Close, Connect, ProvideBuffers, Recv, Send};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use super::super::counted::{Counted, own_end};
@@ -21,38 +24,81 @@ const BYTES: usize = 20_000;
 type Lacks = anyhow::Result<Option<String>>;
 
 pub(super) fn lacks_oneshot() -> Lacks {
-    lacks(
-        &[Accept::CODE, Connect::CODE, Send::CODE, Recv::CODE],
-        "5.6",
-    )
+    match Ring::new() {
+        Ok(ring) => {
+            let all = [Accept::CODE, Connect::CODE, Send::CODE, Recv::CODE];
+            let knows = ring.knows(&all)?;
+            Ok((!knows).then(|| "io_uring knows no sockets".to_owned()))
+        }
+        Err(error) => Ok(Some(format!("io_uring: {error}"))),
+    }
 }
 
-/// Multishot receive came in 6.0, as did `IORING_OP_SEND_ZC`.
 pub(super) fn lacks_multishot() -> Lacks {
-    lacks(&[SendZc::CODE, ProvideBuffers::CODE], "6.0")
+    let tries = || {
+        let (mut accepting, mut receiving) = (Ring::new()?, Ring::new()?);
+        if !receiving.knows(&[ProvideBuffers::CODE])? {
+            return Ok(false);
+        }
+        let listener = practice()?;
+        accepting.accept_many(listener.as_fd());
+        let socket = accepting.next_accepted()?;
+        Ok(receiving.receive_many(socket.as_fd())? == 1)
+    };
+    lacks("multishot accept and receive", tries)
 }
 
-/// Accepting into a slot came in 5.15, as did `IORING_OP_MKDIRAT`.
 pub(super) fn lacks_direct() -> Lacks {
-    lacks(&[MkDirAt::CODE], "5.15")
+    let tries = || {
+        let mut ring = Ring::new()?;
+        if !ring.knows(&[Close::CODE])? {
+            return Ok(false);
+        }
+        let listener = practice()?;
+        ring.register(listener.as_fd())?;
+        ring.accept_direct(listener.as_fd())?;
+        let received = ring.receive(Handle::Direct(1), &mut [0])?;
+        ring.close_direct(1)?;
+        Ok(received == 1)
+    };
+    lacks("accept into direct descriptors", tries)
 }
 
 pub(super) fn lacks_sqpoll() -> Lacks {
     if let Some(reason) = lacks_oneshot()? {
         return Ok(Some(reason));
     }
-    let reason = "a polled ring takes no ordinary descriptors before Linux 5.11";
+    let reason = "a polled io_uring takes no ordinary descriptors";
     Ok((!Ring::polled()?.polls_plain()).then(|| reason.to_owned()))
 }
 
-fn lacks(operations: &[u8], since: &str) -> Lacks {
-    match Ring::new() {
-        Ok(ring) => {
-            let knows = ring.knows(operations)?;
-            Ok((!knows).then(|| format!("io_uring has this only since Linux {since}")))
-        }
-        Err(error) => Ok(Some(format!("io_uring: {error}"))),
+/// Tries a feature out; "invalid" is how the kernel says that it does not know it.
+fn lacks(feature: &str, tries: impl FnOnce() -> io::Result<bool>) -> Lacks {
+    if let Some(reason) = lacks_oneshot()? {
+        return Ok(Some(reason));
     }
+    match tries() {
+        Ok(true) => Ok(None),
+        Ok(false) => Ok(Some(format!("io_uring does not know {feature}"))),
+        Err(error) if invalid(&error) => Ok(Some(format!("io_uring does not know {feature}"))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Unknown flags are "invalid", and a direct descriptor that was made as an ordinary one is "bad".
+fn invalid(error: &io::Error) -> bool {
+    [libc::EINVAL, libc::EBADF]
+        .map(Some)
+        .contains(&error.raw_os_error())
+}
+
+/// A Unix listener with a connection in its queue that has sent a byte and ended.
+fn practice() -> io::Result<UnixListener> {
+    let name = format!("conntracer-workload-{}", std::process::id());
+    let address = UnixAddr::from_abstract_name(name)?;
+    let listener = UnixListener::bind_addr(&address)?;
+    UnixStream::connect_addr(&address)?.write_all(&[1])?;
+    Ok(listener)
 }
 
 pub(super) fn client(address: SocketAddr, connections: u32) -> anyhow::Result<()> {
