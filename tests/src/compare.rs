@@ -134,6 +134,14 @@ pub fn assert_equal<'a>(finished: &Finished, truth: impl Iterator<Item = (bool, 
             let _ = writeln!(text, "  {facts:?}");
         }
     }
+    let differing = |record: &&&Value| {
+        balance
+            .get(&Facts::of_record(record))
+            .is_some_and(|count| *count < 0)
+    };
+    for record in finals.iter().filter(|record| differing(record)).take(3) {
+        let _ = writeln!(text, "in full: {record}");
+    }
     let _ = writeln!(
         text,
         "loss: {}\nthe tracer said: {}",

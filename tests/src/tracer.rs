@@ -200,7 +200,7 @@ impl Finished {
         let loss = self.summary["loss"]
             .as_object()
             .expect("a loss object in the summary");
-        let harmless = ["late_news"];
+        let harmless = ["late_news", "missed_probes"];
         for (name, count) in loss
             .iter()
             .filter(|(name, _)| !harmless.contains(&name.as_str()))

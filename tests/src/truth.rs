@@ -40,7 +40,8 @@ pub struct End {
     pub owner_uid: Option<u32>,
     /// Who moved how much; processes that moved nothing are left out.
     pub users: Vec<Share>,
-    /// The process that dropped the last descriptor; absent while it is open.
+    /// The process that dropped the last descriptor, or that of the listener if none accepted;
+    /// absent while it is open.
     pub closer_pid: Option<u32>,
     /// Sum of what send calls returned.
     pub tx: u64,

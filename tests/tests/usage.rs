@@ -32,8 +32,8 @@ fn a_backend_that_cannot_be_had_is_refused_with_a_reason_for_each_hook() {
         return;
     }
     for (backend, hooks) in [
-        ("fentry", ["fentry tcp_connect", "fentry tcp_release_cb"]),
-        ("kprobe", ["kprobe tcp_connect", "kprobe tcp_release_cb"]),
+        ("fentry", ["fentry tcp_connect", "fentry release_sock"]),
+        ("kprobe", ["kprobe tcp_connect", "kprobe release_sock"]),
     ] {
         let output = Command::new(program("CONNTRACER_BIN", "conntracer"))
             .args(["--backend", backend, "--duration", "10ms", "--quiet"])

@@ -65,6 +65,8 @@ fn orderly_scenarios_lose_nothing_between_the_ends() {
         ("worker-io", 6),
         ("hold", 6),
         ("reconnect --connections 3", 6),
+        ("blocked --tasks 9 --processes 2", 9),
+        ("blocked --tasks 8 --processes 8 --poll", 8),
         ("named --name 0a --name 1b5b41", 2),
     ] {
         assert_orderly(&Workload::run(&Namespace::new(), scenario), connections);
@@ -165,6 +167,9 @@ fn attempts_without_a_connection_are_counted() {
     let truth = Workload::run(&Namespace::new(), "never-accepted --connections 4");
     assert!(truth.servers.iter().all(|end| !end.accepted && end.rx == 0));
     assert!(truth.clients.iter().all(|end| end.tx == 100));
+    let truth = Workload::run(&Namespace::new(), "blocked --tasks 5 --surplus 3");
+    let taken = truth.servers.iter().filter(|end| end.accepted);
+    assert_eq!((taken.count(), truth.servers.len()), (5, 8));
 }
 
 #[test]

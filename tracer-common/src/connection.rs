@@ -105,6 +105,19 @@ impl TcpCounters {
         outstanding.saturating_sub(tcp_state::sent_fin(state_before_close) as u64)
     }
 
+    /// Sequence number of the first byte sent, known at any time once the handshake is done.
+    pub const fn first_sent(&self, outbound: bool) -> u32 {
+        let acked = self.bytes_acked as u32;
+        self.snd_una
+            .wrapping_sub(acked)
+            .wrapping_add(outbound as u32)
+    }
+
+    /// Sequence number of the first byte received, likewise.
+    pub const fn first_received(&self) -> u32 {
+        self.rcv_nxt.wrapping_sub(self.bytes_received as u32)
+    }
+
     /// Bytes that left the receive queue for the application.
     pub const fn copied(&self, fin_received: bool) -> u64 {
         let waiting = self.rcv_nxt.wrapping_sub(self.copied_seq) as u64;
@@ -194,12 +207,12 @@ pub mod flags {
     pub const FAILED: u32 = 1 << 3;
     /// The peer's FIN had arrived (`SOCK_DONE`).
     pub const FIN_RECEIVED: u32 = 1 << 4;
-    /// The owner was taken from the first send or receive, not from an accept call.
-    pub const OWNER_BY_IO: u32 = 1 << 5;
+    /// No accept was seen: the owner is who first sent, received or closed.
+    pub const OWNER_INFERRED: u32 = 1 << 5;
     /// `tcp` holds the kernel's counters.
     pub const HAS_COUNTERS: u32 = 1 << 6;
-    /// `write_seq` is set.
-    pub const SENDS_SETTLED: u32 = 1 << 7;
+    /// `write_seq` and `copied_seq` are set.
+    pub const SETTLES: u32 = 1 << 7;
     /// Our FIN's sequence number is behind `write_seq`.
     pub const FIN_SETTLED: u32 = 1 << 8;
     /// The peer's FIN's sequence number is behind `copied_seq`.
@@ -355,6 +368,23 @@ mod tests {
         };
         assert_eq!(with_fin.queued(true, FIN_WAIT1), 100);
         assert_eq!(with_fin.unsent(FIN_WAIT1), 40);
+    }
+
+    #[test]
+    fn data_begins_at_the_same_number_at_any_time() {
+        let first = u32::MAX - 5;
+        for (acked, received) in [(0, 0), (3, 7), (1_000, 60), ((1 << 33) + 9, 1 << 32)] {
+            let at = |outbound: u64| TcpCounters {
+                bytes_acked: acked + outbound,
+                snd_una: first.wrapping_add(acked as u32),
+                bytes_received: received,
+                rcv_nxt: first.wrapping_add(received as u32),
+                ..TcpCounters::default()
+            };
+            assert_eq!(at(0).first_sent(false), first);
+            assert_eq!(at(1).first_sent(true), first);
+            assert_eq!(at(0).first_received(), first);
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! dependency on either side.
 #![no_std]
 
+pub mod classic;
 pub mod config;
 pub mod connection;
 pub mod counters;

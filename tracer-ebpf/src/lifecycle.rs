@@ -1,7 +1,7 @@
 //! The handlers of a connection's life, whatever hook reported it.
 //!
-//! Those of events that happen in softirqs do nothing for what is done already, because two
-//! programs report each of these events (see `hooks/set_state.rs`).
+//! They do nothing for what is done already, because two programs report most events (see
+//! `hooks/set_state.rs`).
 
 use aya_log_ebpf::debug;
 use tracer_common::{
@@ -18,27 +18,42 @@ use crate::{
     maps::{count, gate_is_closed},
     table::{create, find, forget, now, take_owner, tell},
     task,
-    traffic::{SYN, settle_from_here},
+    traffic::settle_rest,
 };
 
-/// A program's place among those that report the same event.
+/// A program's place among those that report the same event, in the order in which they run: what
+/// the first found no room for, the last one may.
 #[derive(Clone, Copy)]
 pub enum Reporter {
     First,
-    Second,
+    Last,
+}
+
+impl Reporter {
+    /// The counter for what found no room for good.
+    #[inline(always)]
+    fn counts(self, counter: Counter) -> Option<Counter> {
+        matches!(self, Self::Last).then_some(counter)
+    }
 }
 
 /// A SYN is about to be sent. Process context: the running task is the owner.
 #[inline(always)]
-pub fn opened(sock: Sock) {
+pub fn opened(sock: Sock, reporter: Reporter) {
     if gate_is_closed() {
         return;
     }
-    // A socket that was disconnected and connects again, or whose release was missed.
     if let Some(previous) = find(sock) {
+        let is_told = !previous.is(flags::INBOUND)
+            && previous.established_ns == 0
+            && previous.closed_ns == 0;
+        if is_told {
+            return;
+        }
+        // A socket that was disconnected and connects again, or whose release was missed.
         release(sock, previous);
     }
-    if let Some(connection) = create(sock, 0, Some(Counter::TableFullOutbound)) {
+    if let Some(connection) = create(sock, 0, reporter.counts(Counter::TableFullOutbound)) {
         take_owner(connection);
         connection.birth_ns = now();
         if !emit::wants(feature::CONNECT_HOOK) {
@@ -47,7 +62,7 @@ pub fn opened(sock: Sock) {
     }
 }
 
-/// The attempt has its local port and its first sequence number; the SYN follows.
+/// The attempt has its local port; the SYN follows.
 #[inline(always)]
 pub fn bound(sock: Sock) {
     if gate_is_closed() {
@@ -55,14 +70,11 @@ pub fn bound(sock: Sock) {
     }
     if let Some(connection) = find(sock) {
         sock.read_flow(&mut connection.flow);
-        connection.write_seq = sock.write_seq().wrapping_add(SYN);
-        connection.flags |= flags::SENDS_SETTLED;
         tell(sock, connection);
     }
 }
 
-/// The handshake is done. Any context. `reporter` is the program's place among those that report
-/// this event: only the first counts what found no room.
+/// The handshake is done. Any context.
 #[inline(always)]
 pub fn established(sock: Sock, old_state: u8, reporter: Reporter) {
     if gate_is_closed() {
@@ -72,7 +84,6 @@ pub fn established(sock: Sock, old_state: u8, reporter: Reporter) {
         if connection.established_ns == 0 && connection.closed_ns == 0 {
             connection.established_ns = now();
             sock.read_flow(&mut connection.flow);
-            settle_from_here(sock, connection);
             tell(sock, connection);
             return;
         }
@@ -86,10 +97,7 @@ pub fn established(sock: Sock, old_state: u8, reporter: Reporter) {
         untracked_attempt(sock, reporter);
         return;
     }
-    let table_full = match reporter {
-        Reporter::First => Some(Counter::TableFullInbound),
-        Reporter::Second => None,
-    };
+    let table_full = reporter.counts(Counter::TableFullInbound);
     let created = create(sock, flags::INBOUND, table_full);
     // Without: the filter, no room, or a process that accepted it just now (`accepted_early`).
     if let Some(connection) = created.or_else(|| find(sock)) {
@@ -98,7 +106,6 @@ pub fn established(sock: Sock, old_state: u8, reporter: Reporter) {
         if connection.birth_ns == 0 {
             connection.birth_ns = now;
         }
-        settle_from_here(sock, connection);
         // No news: they come when a process accepts, or at the end.
     }
 }
@@ -107,8 +114,10 @@ pub fn established(sock: Sock, old_state: u8, reporter: Reporter) {
 /// and the filter could not tell when it was made.
 #[inline(always)]
 fn untracked_attempt(sock: Sock, reporter: Reporter) {
-    if matches!(reporter, Reporter::First) && filter::was_undecided(sock) {
-        count(Counter::TableFullOutbound, 1);
+    if let Some(counter) = reporter.counts(Counter::TableFullOutbound)
+        && filter::was_undecided(sock)
+    {
+        count(counter, 1);
     }
 }
 
@@ -170,16 +179,19 @@ pub fn closing(sock: Sock) {
         return;
     }
     if let Some(connection) = find(sock) {
-        take_closer(connection);
+        take_closer(sock, connection);
     }
 }
 
-/// Makes the running task the closer, unless there is one.
+/// Makes the running task the closer, unless there is one; `false` as in [`take`].
 #[inline(always)]
-fn take_closer(connection: &mut Connection) {
+fn take_closer(sock: Sock, connection: &mut Connection) -> bool {
     if connection.closer.tgid == 0 {
         task::write_current(&mut connection.closer);
     }
+    // A process closes what it, or who gave it the socket, has accepted. What nobody accepted is
+    // closed by the listener's end, and held by nobody.
+    !sock.is_held() || take(sock, connection, flags::OWNER_INFERRED)
 }
 
 /// TCP is over. Any context, unless the state says that a local call did it.
@@ -219,15 +231,16 @@ pub fn closed(sock: Sock, old_state: u8, reporter: Reporter) {
     if failed {
         connection.flags |= flags::FAILED;
         if connection.error == 0 {
-            take_closer(connection);
+            take_closer(sock, connection);
         }
         release(sock, connection);
     } else if aborted_here {
         // close() with unread data or linger 0, connect(AF_UNSPEC), or a listener's own close:
         // always a call, and nothing can be read or sent afterwards. After AF_UNSPEC the socket
         // lives on without ever being destroyed under this identity.
-        take_closer(connection);
-        release(sock, connection);
+        if take_closer(sock, connection) {
+            release(sock, connection);
+        }
     } else if sock.is_held() {
         tell(sock, connection);
     }
@@ -255,6 +268,7 @@ fn release(sock: Sock, connection: &mut Connection) {
         // Reads may have followed ->CLOSE. (tcp_disconnect zeroes the counters: keep ours then.)
         connection.tcp.copied_seq = sock.copied_seq();
     }
+    settle_rest(sock, connection);
     if !connection.is(flags::UNDECIDED) || filter::judge_end(connection) == Verdict::Keep {
         connection.flags |= flags::RELEASED;
         connection.flags &= !flags::UNDECIDED;

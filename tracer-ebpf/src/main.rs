@@ -15,7 +15,7 @@
 //!
 //! | `connect_fentry`, `connect_kprobe` | `tcp_connect` | `bound` | the port of an attempt | 5.5, 4.17 |
 //! | `graft_fentry`, `graft_kprobe` | `security_sock_graft` | `accepted` | the accepting process | 5.5, 4.17 |
-//! | `release_cb_fentry`, `release_cb_kprobe` | `tcp_release_cb` | `settle` | bytes, by process | 5.5, 4.17 |
+//! | `release_sock_fentry`, `release_sock_kprobe` | `release_sock` | `settle` | bytes, by process | 5.5, 4.17 |
 //!
 //! Which of them are attached is the backend's choice, a table in the user side.
 //!

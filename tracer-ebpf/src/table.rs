@@ -49,15 +49,19 @@ pub fn create(
     if verdict == Verdict::Drop {
         return None;
     }
-    // An entry that `find` does not show is left from the socket before (see `forget`).
-    let exists = CONNECTIONS.get_ptr(sock.key()).is_some();
-    let how = if exists { BPF_ANY } else { BPF_NOEXIST };
+    // Another CPU can make the entry at any moment; only one that is left from the socket before
+    // (see `forget`) may be overwritten.
+    let how = match CONNECTIONS.get_ptr(sock.key()) {
+        None => BPF_NOEXIST,
+        // SAFETY: as in `find`.
+        Some(left) if unsafe { (*left).is(flags::RELEASED) } => BPF_ANY,
+        Some(_) => return None,
+    };
     if CONNECTIONS
         .insert(sock.key(), &NO_CONNECTION, u64::from(how))
         .is_err()
     {
         if find(sock).is_some() {
-            // Another CPU was faster.
             return None;
         }
         // Of an undecided attempt nobody can say yet whether it is missing.
@@ -91,7 +95,9 @@ pub fn forget(sock: Sock, connection: &mut Connection) {
 }
 
 /// Sends news once the filter is decided; `false` if it rejects the connection, which is forgotten.
-#[inline(always)]
+///
+/// Not inlined: it is long, and nearly every handler ends here.
+#[inline(never)]
 pub fn tell(sock: Sock, connection: &mut Connection) -> bool {
     if connection.is(flags::UNDECIDED) {
         match filter::judge(sock, connection) {

@@ -32,6 +32,16 @@ pub fn moved(sock: Sock, send: bool, bytes: u64) {
 pub fn settle(sock: Sock) {
     let Some(epoch) = epoch() else { return };
     let Some(connection) = find(sock) else { return };
+    if connection.owner.tgid == 0
+        && connection.is(flags::INBOUND)
+        && sock.is_held()
+        && !take(sock, connection, 0)
+    {
+        return;
+    }
+    if !settles(sock, connection) {
+        return;
+    }
     let sent = settle_sends(sock, connection);
     let copied = settle_receives(sock, connection);
     if sent != 0 {
@@ -48,29 +58,54 @@ fn credit_settled(sock: Sock, connection: &mut Connection, epoch: u32, send: boo
     credit(sock, connection, epoch, send, bytes);
 }
 
-/// Sequence numbers that a control bit takes.
-pub const SYN: u32 = 1;
-const FIN: u32 = 1;
-
+/// Credits what no release of the lock has told to the owner: the kernel can skip a program (see
+/// `hooks/set_state.rs`), but hardly ever for the last time that a second process had the lock.
 #[inline(always)]
-pub fn settle_from_here(sock: Sock, connection: &mut Connection) {
-    if !emit::wants(feature::SETTLE) {
+pub fn settle_rest(sock: Sock, connection: &mut Connection) {
+    if connection.owner.tgid == 0
+        || !connection.is(flags::HAS_COUNTERS)
+        || !emit::wants(feature::SETTLE)
+        || !settles(sock, connection)
+    {
         return;
     }
-    if !connection.is(flags::SENDS_SETTLED) {
-        connection.flags |= flags::SENDS_SETTLED;
-        connection.write_seq = sock.write_seq();
+    let sent = settle_sends(sock, connection);
+    let copied = settle_receives(sock, connection);
+    add(&raw mut connection.owner_tx, sent);
+    add(&raw mut connection.owner_rx, copied);
+}
+
+/// Sequence numbers that the end of a direction takes.
+const FIN: u32 = 1;
+
+/// Whether there is something to settle: not before the handshake is done. The first time, finds
+/// out where the data began: its first sequence numbers follow from the kernel's counters.
+#[inline(always)]
+fn settles(sock: Sock, connection: &mut Connection) -> bool {
+    if connection.is(flags::SETTLES) {
+        return true;
     }
-    connection.copied_seq = sock.copied_seq();
+    if connection.closed_ns != 0 {
+        if connection.established_ns == 0 || !connection.is(flags::HAS_COUNTERS) {
+            return false;
+        }
+    } else {
+        if sock.state() == tcp_state::SYN_SENT {
+            return false;
+        }
+        sock.read_counters(&mut connection.tcp);
+    }
+    let outbound = !connection.is(flags::INBOUND);
+    connection.write_seq = connection.tcp.first_sent(outbound);
+    connection.copied_seq = connection.tcp.first_received();
+    connection.flags |= flags::SETTLES;
+    true
 }
 
 /// Bytes queued since the last time. After `->CLOSE` the numbers read then are the last that count:
 /// a disconnect sets new ones.
 #[inline(always)]
 fn settle_sends(sock: Sock, connection: &mut Connection) -> u64 {
-    if !connection.is(flags::SENDS_SETTLED) {
-        return 0;
-    }
     let over = connection.closed_ns != 0;
     let write_seq = if over {
         connection.tcp.write_seq
@@ -98,9 +133,6 @@ fn settle_sends(sock: Sock, connection: &mut Connection) -> u64 {
 /// `bytes_received`.
 #[inline(always)]
 fn settle_receives(sock: Sock, connection: &mut Connection) -> u64 {
-    if connection.established_ns == 0 {
-        return 0;
-    }
     let copied_seq = sock.copied_seq();
     let mut copied = copied_seq.wrapping_sub(connection.copied_seq);
     if copied == 0 {
@@ -122,7 +154,7 @@ fn settle_receives(sock: Sock, connection: &mut Connection) -> u64 {
 #[inline(always)]
 fn credit(sock: Sock, connection: &mut Connection, epoch: u32, send: bool, bytes: u64) {
     let tgid = task::current_tgid();
-    if connection.owner.tgid == 0 && !take(sock, connection, flags::OWNER_BY_IO) {
+    if connection.owner.tgid == 0 && !take(sock, connection, flags::OWNER_INFERRED) {
         return;
     }
     let is_owner = connection.owner.tgid == tgid;

@@ -74,6 +74,9 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
 
     let duration = started.elapsed();
     let missed_probes = tracer.missed_runs();
+    if options.debug {
+        tracer.say_missed_runs();
+    }
     let Watch {
         mut ring,
         collector,

@@ -81,11 +81,11 @@ pub fn say_ready(options: &mut Options, tracer: &Tracer) -> anyhow::Result<()> {
         backend.name(),
         backend.blind_to()
     ));
-    if tracer.preempts_programs {
-        say(
-            "note: this kernel may preempt tracing programs and skip events meanwhile; connections \
-             can be missing, see the loss lines at the end",
-        );
+    if let Some(reason) = &tracer.unsteady {
+        say(&format!(
+            "note: this kernel may preempt tracing programs and skip events meanwhile, and what helps \
+             against that cannot be used ({reason}); connections can be missing"
+        ));
     }
     say(&format!(
         "ready: backend {}, {}",
@@ -105,12 +105,11 @@ fn accepts(tracer: &Tracer) -> &'static str {
     match tracer.backend {
         Backend::Fentry | Backend::Kprobe => "accepts seen as they happen",
         Backend::Tracepoint if tracer.has("accept_exit") => {
-            "accept hooks on (each system call of this host takes 70-93 ns longer; with \
-             --accept-hooks off it does not, but an accepted connection has no process before its \
-             first byte)"
+            "accept hooks on (70-93 ns on each system call of this host; --accept-hooks off saves \
+             them, but then a process is known from its first byte or its close on only)"
         }
         Backend::Tracepoint => {
-            "accept hooks off (an accepted connection has no process before its first byte)"
+            "accept hooks off (a process is known from its first byte or its close on only)"
         }
     }
 }

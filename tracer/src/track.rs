@@ -240,7 +240,7 @@ impl Track {
         ) {
             let at = connection.accepted_ns;
             let mut record = self.record(EventKind::Accept, key, connection, at);
-            record.queue_ns = Some(queued(connection));
+            record.queue_ns = queued(connection);
             out.push(record);
         }
         if connection.is(flags::FAILED) {
@@ -332,12 +332,16 @@ fn direction(connection: &Connection) -> Direction {
     }
 }
 
-/// Handshake done to accepted; a process can be faster than the news of the handshake.
-fn queued(connection: &Connection) -> u64 {
-    match connection.established_ns {
+/// Handshake done to accepted, where the accept was seen; a process can be faster than the news of
+/// the handshake.
+fn queued(connection: &Connection) -> Option<u64> {
+    if connection.accepted_ns == 0 || connection.is(flags::OWNER_INFERRED) {
+        return None;
+    }
+    Some(match connection.established_ns {
         0 => 0,
         established_ns => connection.accepted_ns.saturating_sub(established_ns),
-    }
+    })
 }
 
 /// What is known once TCP is over, or so far.
@@ -348,9 +352,7 @@ fn end(record: &mut Record, connection: &Connection, at_ns: u64) {
         connection.closed_ns
     };
     record.duration_ns = Some(over_at.saturating_sub(connection.birth_ns));
-    if connection.accepted_ns != 0 {
-        record.queue_ns = Some(queued(connection));
-    }
+    record.queue_ns = queued(connection);
     if connection.established_ns != 0 && !connection.is(flags::INBOUND) {
         record.latency_ns = Some(
             connection

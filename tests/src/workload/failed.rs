@@ -50,22 +50,7 @@ pub(super) fn never_accepted(connections: u32) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let mut waiting = Vec::new();
     for number in 0..connections {
-        let mut client = Counted::connect(address)?;
-        ensure!(client.send_all(100)?, "the listener reset the connection");
-        let end = client.end("never_accepted");
-        say(&Line::Server(End {
-            local: end.remote,
-            remote: end.local,
-            owner_pid: None,
-            owner_uid: None,
-            users: Vec::new(),
-            closer_pid: None,
-            tx: 0,
-            wire_tx: None,
-            rx: 0,
-            accepted: false,
-            ..end
-        }))?;
+        let client = connect_in_vain(address, std::process::id())?;
         if number % 2 == 0 {
             say(&Line::Client(client.close("never_accepted")))?;
         } else {
@@ -78,4 +63,25 @@ pub(super) fn never_accepted(connections: u32) -> anyhow::Result<()> {
         say(&Line::Client(client.close("never_accepted")))?;
     }
     Ok(())
+}
+
+/// Connects to a listener that will not accept and that `closer` closes, sends 100 bytes, and tells
+/// of the other end.
+pub(super) fn connect_in_vain(address: SocketAddr, closer: u32) -> anyhow::Result<Counted> {
+    let mut client = Counted::connect(address)?;
+    ensure!(client.send_all(100)?, "the listener reset the connection");
+    let end = client.end("never_accepted");
+    say(&Line::Server(End {
+        local: end.remote,
+        remote: end.local,
+        owner_pid: None,
+        owner_uid: None,
+        users: Vec::new(),
+        closer_pid: Some(closer),
+        tx: 0,
+        rx: 0,
+        accepted: false,
+        ..end
+    }))?;
+    Ok(client)
 }

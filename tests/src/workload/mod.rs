@@ -1,5 +1,7 @@
 //! The scenarios, and the command line that chooses one.
 
+mod asleep;
+mod blocked;
 mod churn;
 mod counted;
 mod crew;
@@ -44,6 +46,8 @@ enum Scenario {
     Hold(CountArgs),
     /// One of many ways to move bytes and to end: `path --list` names them.
     Path(path::PathArgs),
+    /// Many tasks wait for a connection each, on one listener.
+    Blocked(BlockedArgs),
     /// Sockets that are disconnected and connect again.
     Reconnect(CountArgs),
     /// Processes with awkward names use a connection each.
@@ -62,6 +66,10 @@ enum Scenario {
     PathServer(CountArgs),
     #[command(hide = true)]
     HoldServer(CountArgs),
+    #[command(hide = true)]
+    BlockedServer(blocked::ServerArgs),
+    #[command(hide = true)]
+    BlockedClient(blocked::ClientArgs),
     #[command(hide = true)]
     NamedChild(NamedArgs),
 }
@@ -125,6 +133,25 @@ struct ChurnArgs {
 }
 
 #[derive(Args, Clone, Debug)]
+struct BlockedArgs {
+    /// How many tasks.
+    #[arg(long, default_value_t = 64)]
+    tasks: u32,
+    /// How many processes have these tasks as threads.
+    #[arg(long, default_value_t = 4)]
+    processes: u32,
+    /// How many connections are made when no task waits any more.
+    #[arg(long, default_value_t = 0)]
+    surplus: u32,
+    /// Wait in poll, and accept without blocking, instead of waiting in accept.
+    #[arg(long)]
+    poll: bool,
+    /// Wait until a line comes on standard input.
+    #[arg(long)]
+    gate: bool,
+}
+
+#[derive(Args, Clone, Debug)]
 struct NamedArgs {
     /// Process name in hexadecimal digits, at most 15 bytes.
     #[arg(long = "name")]
@@ -145,6 +172,7 @@ pub fn main() -> anyhow::Result<()> {
         Scenario::NeverAccepted(args) => failed::never_accepted(args.connections),
         Scenario::Hold(args) => hold::run(args.connections),
         Scenario::Path(args) => path::run(&args),
+        Scenario::Blocked(args) => blocked::run(&args),
         Scenario::Reconnect(args) => reconnect::run(args.connections),
         Scenario::Named(args) => named::run(&args.names),
         Scenario::EchoClient(args) => echo::client(&args),
@@ -154,6 +182,8 @@ pub fn main() -> anyhow::Result<()> {
         Scenario::PathClient(args) => path::client(&args),
         Scenario::PathServer(args) => path::server(args.connections),
         Scenario::HoldServer(args) => hold::server(args.connections),
+        Scenario::BlockedServer(args) => blocked::server(&args),
+        Scenario::BlockedClient(args) => blocked::client(&args),
         Scenario::NamedChild(args) => named::child(&args.names),
     }
 }

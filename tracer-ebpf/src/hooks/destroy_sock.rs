@@ -1,8 +1,13 @@
 //! `trace_tcp_destroy_sock(struct sock *sk)`: any context; after `SO_LINGER` 0 the kernel's
 //! counters are zero here.
 
-use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{
+    macros::{btf_tracepoint, tracepoint},
+    programs::{BtfTracePointContext, TracePointContext},
+};
+use tracer_common::classic::DESTROY_SOCK;
 
+use super::classic;
 use crate::{kernel::Sock, lifecycle};
 
 #[btf_tracepoint(function = "tcp_destroy_sock")]
@@ -15,5 +20,12 @@ fn destroy_sock(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 fn destroy_sock_again(ctx: BtfTracePointContext) -> i32 {
     lifecycle::released(Sock::new(ctx.arg(0)));
+    0
+}
+
+/// Takes its place where the kernel preempts programs (see `set_state_classic`).
+#[tracepoint]
+fn destroy_sock_classic(ctx: TracePointContext) -> u32 {
+    lifecycle::released(Sock::new(classic::read(&ctx, DESTROY_SOCK)));
     0
 }

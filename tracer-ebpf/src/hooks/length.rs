@@ -2,8 +2,13 @@
 //! (6.3+): the results of every send and receive call, in the caller's context. They also fire
 //! for UDP and Unix sockets, which have no table entry.
 
-use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{
+    macros::{btf_tracepoint, tracepoint},
+    programs::{BtfTracePointContext, TracePointContext},
+};
+use tracer_common::classic::{LENGTH_FLAGS, LENGTH_RESULT, LENGTH_SOCK};
 
+use super::classic;
 use crate::{kernel::Sock, traffic};
 
 /// Reads that leave the data where it is, or return our own packets.
@@ -13,19 +18,43 @@ const MSG_ERRQUEUE: i32 = 0x2000;
 
 #[btf_tracepoint(function = "sock_send_length")]
 fn send_length(ctx: BtfTracePointContext) -> i32 {
-    let result: i32 = ctx.arg(1);
-    if result > 0 {
-        traffic::moved(Sock::new(ctx.arg(0)), true, result as u64);
-    }
+    sent(Sock::new(ctx.arg(0)), ctx.arg(1));
     0
 }
 
 #[btf_tracepoint(function = "sock_recv_length")]
 fn recv_length(ctx: BtfTracePointContext) -> i32 {
-    let result: i32 = ctx.arg(1);
-    let flags: i32 = ctx.arg(2);
-    if result > 0 && flags & NOT_DATA == 0 {
-        traffic::moved(Sock::new(ctx.arg(0)), false, result as u64);
-    }
+    received(Sock::new(ctx.arg(0)), ctx.arg(1), ctx.arg(2));
     0
+}
+
+/// Instead of `send_length` where the kernel preempts programs (see `set_state_classic`).
+#[tracepoint]
+fn send_length_classic(ctx: TracePointContext) -> u32 {
+    let sock = Sock::new(classic::read(&ctx, LENGTH_SOCK));
+    sent(sock, classic::read(&ctx, LENGTH_RESULT));
+    0
+}
+
+/// Instead of `recv_length`.
+#[tracepoint]
+fn recv_length_classic(ctx: TracePointContext) -> u32 {
+    let sock = Sock::new(classic::read(&ctx, LENGTH_SOCK));
+    let flags = classic::read(&ctx, LENGTH_FLAGS);
+    received(sock, classic::read(&ctx, LENGTH_RESULT), flags);
+    0
+}
+
+#[inline(always)]
+fn sent(sock: Sock, result: i32) {
+    if result > 0 {
+        traffic::moved(sock, true, result as u64);
+    }
+}
+
+#[inline(always)]
+fn received(sock: Sock, result: i32, flags: i32) {
+    if result > 0 && flags & NOT_DATA == 0 {
+        traffic::moved(sock, false, result as u64);
+    }
 }

@@ -1,9 +1,10 @@
 //! Entries into the programs: one file a kernel hook, nothing but its calling convention.
 
 mod accept_exit;
+mod classic;
 mod connect;
 mod destroy_sock;
 mod graft;
 mod length;
-mod release_cb;
+mod release_sock;
 mod set_state;

@@ -15,14 +15,16 @@ use tracer_common::{global, map};
 use zerocopy::IntoBytes;
 
 use super::btf::{self, KERNEL_BTF};
+use super::classic;
 use super::log::Log;
 use super::object::{self, ObjectError};
 use super::offsets::{self, OffsetsError};
-use super::programs::{self, Backend, Failure, Need, PROGRAMS, Spec};
+use super::programs::{self, Backend, Failure, Kernels, Need, PROGRAMS, Spec};
 use super::snapshot::Maps;
 use crate::options::values::DEFAULT_MAX_CONNECTIONS;
 use crate::preflight::kernel_release;
 use crate::preflight::memlock::MapSize;
+use crate::say::say;
 
 /// Everything the programs are told before they run.
 #[derive(Debug)]
@@ -88,8 +90,10 @@ struct Kernel {
     /// Whether maps may allocate in programs of every kind: they have an allocator of their own
     /// (6.1+).
     maps_allocate_safely: bool,
-    /// See [`Tracer::preempts_programs`].
-    preempts_programs: bool,
+    /// Whether it preempts typed programs, and what can be done about it is known.
+    preempting: bool,
+    /// Why nothing can be done about it, if so.
+    unsteady: Option<String>,
 }
 
 impl Kernel {
@@ -97,9 +101,15 @@ impl Kernel {
         let unreadable = |reason: String| LoadError::Btf { reason };
         let raw = std::fs::read(KERNEL_BTF).map_err(|error| unreadable(error.to_string()))?;
         let types = btf::Btf::parse(&raw).map_err(|error| unreadable(error.to_string()))?;
+        let preempts = preempts_programs(&kernel_release());
+        let unsteady = match classic::check(&types) {
+            Err(reason) if preempts => Some(reason),
+            _ => None,
+        };
         Ok(Self {
             offsets: offsets::resolve(&types)?,
-            preempts_programs: preempts_programs(&kernel_release()),
+            preempting: preempts && unsteady.is_none(),
+            unsteady,
             maps_allocate_safely: types.structure("bpf_mem_alloc").is_ok(),
             btf: Btf::parse(&raw, aya::Endianness::default())
                 .map_err(|error| unreadable(programs::chain(&error)))?,
@@ -174,9 +184,9 @@ pub struct Tracer {
     ebpf: Ebpf,
     /// How they are attached.
     pub backend: Backend,
-    /// Whether the kernel may preempt a program and skip it meanwhile for every other task on that
-    /// CPU (tracepoints from 7.0 on).
-    pub preempts_programs: bool,
+    /// Why the kernel may skip events unseen, if so: it preempts programs, and skips them meanwhile
+    /// for every other task on that CPU.
+    pub unsteady: Option<String>,
     /// The backends that were tried before.
     pub refused: Vec<Refusal>,
     /// Optional programs that are not attached, and why.
@@ -245,7 +255,8 @@ impl Tracer {
         fill_filter(&mut ebpf, settings).map_err(|error| map_error(&error))?;
 
         let (mut attached, mut missing, mut failures) = (Vec::new(), Vec::new(), Vec::new());
-        for spec in wanted(backend, settings.accept_hooks) {
+        let accept_hooks = settings.accept_hooks;
+        for spec in wanted(backend, kernel.preempting, accept_hooks) {
             match (programs::attach(&mut ebpf, &kernel.btf, spec), spec.need) {
                 (Ok(()), _) => attached.push(spec.name),
                 (Err(failure), Need::Required) => {
@@ -264,7 +275,7 @@ impl Tracer {
             ebpf,
             backend,
             missing,
-            preempts_programs: kernel.preempts_programs,
+            unsteady: kernel.unsteady.clone(),
             refused: Vec::new(),
             attached,
         })
@@ -294,25 +305,38 @@ impl Tracer {
         EbpfLogger::init_with_logger(&mut self.ebpf, Log).map_err(|error| map_error(&error))
     }
 
-    /// Runs that the kernel skipped because the program was running on the same CPU already.
+    /// Says how often the kernel skipped each program.
+    pub fn say_missed_runs(&self) {
+        for name in &self.attached {
+            if let Some(missed) = self.missed(name).filter(|missed| *missed > 0) {
+                say(&format!("debug: program {name}: {missed} runs skipped"));
+            }
+        }
+    }
+
+    fn missed(&self, name: &str) -> Option<u64> {
+        let fd = self.ebpf.program(name)?.fd().ok()?;
+        recursion_misses(fd).ok().flatten()
+    }
+
+    /// Runs that the kernel skipped because a program was running on the same CPU already.
     ///
-    /// Where two programs report the same events, one of them always runs, so their misses are none,
-    /// unless the kernel preempts programs: then both can be under way, and at most as many events
-    /// are lost as the luckier one missed.
+    /// Of two programs that report the same events, only what both missed counts: at most as many
+    /// as the luckier one missed. Without preemption that is none, whatever they missed.
     pub fn missed_runs(&self) -> u64 {
-        let missed = |name: &str| {
-            let fd = self.ebpf.program(name)?.fd().ok()?;
-            recursion_misses(fd).ok().flatten()
+        let attached = |spec: &&Spec| self.has(spec.name);
+        let has_twin = |name: &str| {
+            let mut twins = PROGRAMS.iter().filter(attached);
+            twins.any(|spec| spec.twin == Some(name))
         };
         PROGRAMS
             .iter()
+            .filter(attached)
             .filter_map(|spec| match spec.twin {
-                None => missed(spec.name),
-                // Each pair once.
-                Some(twin) if self.preempts_programs && spec.name < twin => {
-                    Some(missed(spec.name)?.min(missed(twin)?))
-                }
-                Some(_) => None,
+                None if has_twin(spec.name) => None,
+                None => self.missed(spec.name),
+                Some(_) if spec.kernels == Kernels::Steady && self.unsteady.is_none() => None,
+                Some(twin) => Some(self.missed(spec.name)?.min(self.missed(twin)?)),
             })
             .sum()
     }
@@ -322,14 +346,18 @@ fn map_error(error: &dyn std::error::Error) -> LoadError {
     LoadError::Maps(programs::chain(error))
 }
 
-fn wanted(backend: Backend, accept_hooks: bool) -> impl Iterator<Item = &'static Spec> {
+fn wanted(
+    backend: Backend,
+    preempting: bool,
+    accept_hooks: bool,
+) -> impl Iterator<Item = &'static Spec> {
     PROGRAMS
         .iter()
-        .filter(move |spec| spec.backends.contains(&backend))
+        .filter(move |spec| spec.backends.contains(&backend) && spec.is_for(preempting))
         .filter(move |spec| accept_hooks || !matches!(spec.need, Need::AcceptHooks(_)))
 }
 
-/// No type or symbol tells, so this goes by the release; it only decides what is said.
+/// No type or symbol tells, so this goes by the release.
 fn preempts_programs(release: &str) -> bool {
     let major = release
         .split('.')

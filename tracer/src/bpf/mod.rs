@@ -3,6 +3,7 @@
 
 mod batch;
 pub mod btf;
+mod classic;
 pub mod loader;
 pub mod log;
 pub mod object;

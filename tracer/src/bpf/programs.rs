@@ -91,6 +91,18 @@ pub enum Need {
     AcceptHooks(&'static str),
 }
 
+/// The kernels that a program is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kernels {
+    /// Every kernel.
+    All,
+    /// Those that run a program to its end before another task gets the processor.
+    Steady,
+    /// Those that preempt typed programs, and skip them meanwhile for every other task on that
+    /// processor (7.0 on). Classic ones run with preemption off.
+    Preempting,
+}
+
 /// One program.
 #[derive(Clone, Copy, Debug)]
 pub struct Spec {
@@ -100,13 +112,26 @@ pub struct Spec {
     pub hook: Hook,
     /// The backends that use it.
     pub backends: &'static [Backend],
+    /// The kernels that it is for.
+    pub kernels: Kernels,
     /// What it is needed for.
     pub need: Need,
     /// First kernel that has the hook.
     pub since: &'static str,
-    /// The program that reports the same events where the kernel skips this one, because it was
-    /// running on that CPU already.
+    /// The program that reports the same events, and more. Where the kernel skips one of the two,
+    /// because it was running on that CPU already, it runs the other.
     pub twin: Option<&'static str>,
+}
+
+impl Spec {
+    /// Whether the program is for a kernel that does, or does not, preempt programs.
+    pub fn is_for(&self, preempting: bool) -> bool {
+        match self.kernels {
+            Kernels::All => true,
+            Kernels::Steady => !preempting,
+            Kernels::Preempting => preempting,
+        }
+    }
 }
 
 const EVERY: &[Backend] = &Backend::ALL;
@@ -123,26 +148,41 @@ const fn program(name: &'static str, hook: Hook, backends: &'static [Backend]) -
         name,
         hook,
         backends,
+        kernels: Kernels::All,
         need: Need::Required,
         since,
         twin: None,
     }
 }
 
+const NO_SENT: Need =
+    Need::Optional("bytes sent are known at the end of a connection only, and not per process");
+const NO_RECEIVED: Need =
+    Need::Optional("bytes received are known at the end of a connection only, and not per process");
+/// An accept shows in the release of the new socket's lock, too.
+const NO_GRAFT: Need =
+    Need::Optional("accepts on connections that found the connection table full are not counted");
+
 /// Every program, in the order of attachment. A backend's own come first, so that one that cannot
 /// be had is found out early; the life cycle comes last, because a connection that is born with a
-/// table entry must not move bytes unseen.
-pub static PROGRAMS: [Spec; 13] = [
+/// table entry must not move bytes unseen. Of two that report the same events, the one that counts
+/// what finds no room comes last: they run in the order of attachment.
+pub static PROGRAMS: [Spec; 17] = [
     program("connect_fentry", Hook::Fentry("tcp_connect"), FENTRY),
-    program("graft_fentry", Hook::Fentry("security_sock_graft"), FENTRY),
-    program("release_cb_fentry", Hook::Fentry("tcp_release_cb"), FENTRY),
-    program("connect_kprobe", Hook::Kprobe("tcp_connect"), KPROBE),
-    program("graft_kprobe", Hook::Kprobe("security_sock_graft"), KPROBE),
-    program("release_cb_kprobe", Hook::Kprobe("tcp_release_cb"), KPROBE),
+    program("release_sock_fentry", Hook::Fentry("release_sock"), FENTRY),
     Spec {
-        need: Need::Optional(
-            "bytes sent are known at the end of a connection only, and not per process",
-        ),
+        need: NO_GRAFT,
+        ..program("graft_fentry", Hook::Fentry("security_sock_graft"), FENTRY)
+    },
+    program("connect_kprobe", Hook::Kprobe("tcp_connect"), KPROBE),
+    program("release_sock_kprobe", Hook::Kprobe("release_sock"), KPROBE),
+    Spec {
+        need: NO_GRAFT,
+        ..program("graft_kprobe", Hook::Kprobe("security_sock_graft"), KPROBE)
+    },
+    Spec {
+        kernels: Kernels::Steady,
+        need: NO_SENT,
         since: "6.3",
         ..program(
             "send_length",
@@ -151,9 +191,8 @@ pub static PROGRAMS: [Spec; 13] = [
         )
     },
     Spec {
-        need: Need::Optional(
-            "bytes received are known at the end of a connection only, and not per process",
-        ),
+        kernels: Kernels::Steady,
+        need: NO_RECEIVED,
         since: "6.3",
         ..program(
             "recv_length",
@@ -162,8 +201,26 @@ pub static PROGRAMS: [Spec; 13] = [
         )
     },
     Spec {
+        kernels: Kernels::Preempting,
+        need: NO_SENT,
+        ..program(
+            "send_length_classic",
+            Hook::Tracepoints("sock", &["sock_send_length"]),
+            TRACEPOINT,
+        )
+    },
+    Spec {
+        kernels: Kernels::Preempting,
+        need: NO_RECEIVED,
+        ..program(
+            "recv_length_classic",
+            Hook::Tracepoints("sock", &["sock_recv_length"]),
+            TRACEPOINT,
+        )
+    },
+    Spec {
         need: Need::AcceptHooks(
-            "an accepted connection has its process only from its first send or receive on",
+            "an accepted connection has its process only from its first send, receive or close on",
         ),
         ..program(
             "accept_exit",
@@ -172,6 +229,7 @@ pub static PROGRAMS: [Spec; 13] = [
         )
     },
     Spec {
+        kernels: Kernels::Steady,
         twin: Some("destroy_sock"),
         ..program(
             "destroy_sock_again",
@@ -180,14 +238,21 @@ pub static PROGRAMS: [Spec; 13] = [
         )
     },
     Spec {
-        twin: Some("destroy_sock_again"),
+        kernels: Kernels::Preempting,
+        twin: Some("destroy_sock"),
         ..program(
-            "destroy_sock",
-            Hook::BtfTracepoint("tcp_destroy_sock"),
+            "destroy_sock_classic",
+            Hook::Tracepoints("tcp", &["tcp_destroy_sock"]),
             EVERY,
         )
     },
+    program(
+        "destroy_sock",
+        Hook::BtfTracepoint("tcp_destroy_sock"),
+        EVERY,
+    ),
     Spec {
+        kernels: Kernels::Steady,
         twin: Some("set_state"),
         ..program(
             "set_state_again",
@@ -196,13 +261,19 @@ pub static PROGRAMS: [Spec; 13] = [
         )
     },
     Spec {
-        twin: Some("set_state_again"),
+        kernels: Kernels::Preempting,
+        twin: Some("set_state"),
         ..program(
-            "set_state",
-            Hook::BtfTracepoint("inet_sock_set_state"),
+            "set_state_classic",
+            Hook::Tracepoints("sock", &["inet_sock_set_state"]),
             EVERY,
         )
     },
+    program(
+        "set_state",
+        Hook::BtfTracepoint("inet_sock_set_state"),
+        EVERY,
+    ),
 ];
 
 /// Why a program could not be attached, in the kernel's words.
@@ -303,12 +374,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn twins_name_each_other_and_share_their_hook() {
-        let find = |name| PROGRAMS.iter().find(|spec| spec.name == name);
-        for spec in PROGRAMS.iter().filter(|spec| spec.twin.is_some()) {
-            let twin = spec.twin.and_then(find).unwrap();
-            assert_eq!(twin.twin, Some(spec.name));
-            assert_eq!(twin.hook, spec.hook);
+    fn a_twin_comes_after_the_program_that_names_it() {
+        for (place, spec) in PROGRAMS.iter().enumerate() {
+            let Some(twin) = spec.twin else { continue };
+            let after = PROGRAMS[place..].iter().find(|other| other.name == twin);
+            assert_eq!(after.map(|twin| twin.kernels), Some(Kernels::All), "{twin}");
+        }
+    }
+
+    #[test]
+    fn every_kernel_has_two_programs_for_each_step_of_the_life_cycle() {
+        for preempting in [false, true] {
+            for last in ["set_state", "destroy_sock"] {
+                let twins = PROGRAMS
+                    .iter()
+                    .filter(|spec| spec.is_for(preempting) && spec.twin == Some(last));
+                assert_eq!(twins.count(), 1, "{last}, preempting: {preempting}");
+            }
         }
     }
 

@@ -116,12 +116,6 @@ impl Builder {
         self.add(name, (12, false, 0), prototype, &[])
     }
 
-    pub(crate) fn tracepoint(&mut self, name: &str, parameters: &[(&str, u32)]) -> u32 {
-        let prototype = self.prototype(parameters);
-        let pointer = self.pointer(prototype);
-        self.typedef(&format!("btf_trace_{name}"), pointer)
-    }
-
     /// The file: header, types, strings, record lengths.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let layouts: Vec<u8> = self

@@ -29,7 +29,7 @@ pub enum BtfError {
     /// A record that makes no sense.
     #[error("the BTF is damaged: {what} in the definition of `{name}`")]
     Damaged {
-        /// The struct or function looked up.
+        /// The struct looked up.
         name: String,
         /// What is wrong.
         what: &'static str,
@@ -37,12 +37,6 @@ pub enum BtfError {
     /// No struct with this name.
     #[error("this kernel has no `struct {0}`")]
     NoStruct(String),
-    /// No function with this name.
-    #[error("this kernel has no function `{0}` in its BTF")]
-    NoFunction(String),
-    /// No tracepoint with this name.
-    #[error("this kernel has no tracepoint `{0}`")]
-    NoTracepoint(String),
     /// A struct without this member.
     #[error("`struct {structure}` has no member `{path}`")]
     NoMember {

@@ -98,8 +98,7 @@ impl Kind {
             Self::Int | Self::Variable | Self::DeclTag => (4, 0),
             Self::Array => (size_of::<Array>(), 0),
             Self::Struct | Self::Union => (0, size_of::<MemberRecord>()),
-            Self::Prototype => (0, size_of::<Parameter>()),
-            Self::Enum => (0, 8),
+            Self::Prototype | Self::Enum => (0, 8),
             Self::DataSection | Self::Enum64 => (0, 12),
         }
     }
@@ -165,13 +164,6 @@ pub(super) struct MemberRecord {
     pub(super) offset: U32,
 }
 
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-pub(super) struct Parameter {
-    pub(super) name: U32,
-    pub(super) ty: U32,
-}
-
 /// A type's head and the bytes behind it.
 #[derive(Clone, Copy)]
 pub(super) struct Type<'a> {
@@ -190,13 +182,6 @@ impl<'a> Type<'a> {
         let (members, _) =
             <[MemberRecord]>::ref_from_prefix_with_elems(self.rest, self.head.count()).ok()?;
         Some(members)
-    }
-
-    /// Parameters of a prototype.
-    pub(super) fn parameters(self) -> Option<&'a [Parameter]> {
-        let (parameters, _) =
-            <[Parameter]>::ref_from_prefix_with_elems(self.rest, self.head.count()).ok()?;
-        Some(parameters)
     }
 
     /// Element and length of an array.

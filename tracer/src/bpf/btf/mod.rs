@@ -9,7 +9,6 @@
 mod error;
 mod format;
 mod member;
-mod prototype;
 
 #[cfg(test)]
 pub(crate) mod builder;
@@ -21,15 +20,9 @@ mod tests;
 pub use error::BtfError;
 pub use format::Kind;
 pub use member::{Member, Struct};
-pub use prototype::Parameters;
-
-use std::ffi::CStr;
 
 use format::{Header, Layout, MAGIC, Section, Type, TypeHead, VERSION};
 use zerocopy::FromBytes;
-
-/// Longest name that is read, with its NUL; the kernel's own limit (`KSYM_NAME_LEN`).
-const MAX_NAME: usize = 512;
 
 /// Where the kernel shows its BTF.
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -109,12 +102,6 @@ impl<'a> Btf<'a> {
             .get(offset as usize..)
             .and_then(|string| string.strip_prefix(name.as_bytes()))
             .is_some_and(|rest| rest.first() == Some(&0))
-    }
-
-    fn string(&self, offset: u32) -> Option<&'a str> {
-        let bytes = self.strings.get(offset as usize..)?;
-        let bytes = bytes.get(..MAX_NAME).unwrap_or(bytes);
-        CStr::from_bytes_until_nul(bytes).ok()?.to_str().ok()
     }
 }
 

@@ -16,7 +16,6 @@ pub(super) fn every_kind() -> Builder {
     let volatile = btf.add("", (9, false, 0), typedef, &[]);
     let constant = btf.add("", (10, false, 0), volatile, &[]);
     let restrict = btf.add("", (11, false, 0), pointer, &[]);
-    btf.function("serve", &[("who", pointer), ("len", int)]);
     let variable = btf.add("total", (14, false, 0), int, &[1]);
     btf.add(".data", (15, false, 1), 4, &[variable, 0, 4]);
     let float = btf.add("double", (16, false, 0), 8, &[]);
@@ -37,7 +36,6 @@ pub(super) fn every_kind() -> Builder {
             ("big", big, 448, None),
         ],
     );
-    btf.tracepoint("opened", &[("__data", pointer), ("", int), ("", int)]);
     btf
 }
 
@@ -218,35 +216,6 @@ fn structs_come_in_the_order_asked_for() {
     };
     let absent = Err(BtfError::NoStruct("absent".to_owned()));
     assert_eq!(sizes(&["all", "absent", "inner"]), [Ok(80), absent, Ok(8)]);
-}
-
-#[test]
-fn functions_and_tracepoints_tell_their_parameters() {
-    let mut btf = every_kind();
-    btf.function("local", &[("a", 1)]);
-    btf.function("local", &[("a", 1), ("b", 1)]);
-    btf.function("printk", &[("fmt", 2), ("", 0)]);
-    btf.tracepoint("empty", &[]);
-    let bytes = btf.bytes();
-    let btf = Btf::parse(&bytes).unwrap();
-    assert_eq!(btf.function("serve"), Ok(vec!["who", "len"]));
-    assert_eq!(btf.function("printk"), Ok(vec!["fmt", ""]));
-    let absent = Err(BtfError::NoFunction("int".to_owned()));
-    let differ = Err(BtfError::Ambiguous("local".to_owned()));
-    assert_eq!(
-        btf.functions(&["int", "local", "serve"]),
-        [absent, differ, Ok(vec!["who", "len"])]
-    );
-    assert_eq!(btf.tracepoint("opened"), Ok(vec!["", ""]));
-    assert!(btf.has_tracepoint("opened") && !btf.has_tracepoint("closed"));
-    assert_eq!(
-        btf.tracepoint("closed"),
-        Err(BtfError::NoTracepoint("closed".to_owned()))
-    );
-    assert!(matches!(
-        btf.tracepoint("empty"),
-        Err(BtfError::Damaged { .. })
-    ));
 }
 
 #[test]

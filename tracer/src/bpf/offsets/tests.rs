@@ -283,9 +283,6 @@ fn the_running_kernel_is_known() {
         places.windows(2).all(|pair| pair[0] != pair[1]),
         "two fields in one place"
     );
-    assert_eq!(btf.function("tcp_sendmsg"), Ok(vec!["sk", "msg", "size"]));
-    // sk, oldstate, newstate: unchanged since it was added.
-    assert_eq!(btf.tracepoint("inet_sock_set_state").unwrap().len(), 3);
 }
 
 /// What `bpftool btf dump … format raw` says: the types, each followed by its members, indented.
