@@ -28,19 +28,26 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    pub(crate) fn of_end(inbound: bool, end: &End) -> Self {
-        let sum = |bytes: fn(&Share) -> u64| end.users.iter().map(bytes).sum::<u64>();
+    /// `seen`: whether this tracer sees who sends, and who receives.
+    pub(crate) fn of_end(inbound: bool, end: &End, seen: (bool, bool)) -> Self {
+        let mut users = end.users.clone();
+        for share in &mut users {
+            share.tx = if seen.0 { share.tx } else { 0 };
+            share.rx = if seen.1 { share.rx } else { 0 };
+        }
+        users.retain(|share| share.tx + share.rx > 0);
+        let sum = |bytes: fn(&Share) -> u64| users.iter().map(bytes).sum::<u64>();
         Self {
             local: end.local,
             remote: end.remote,
             inbound,
             v6_socket: end.v6_socket,
             owner: end.owner_pid,
-            users: end.users.clone(),
             unattributed: (
                 end.tx - sum(|share| share.tx),
                 end.rx - sum(|share| share.rx),
             ),
+            users,
             tx: end.tx,
             rx: end.rx,
         }
@@ -112,7 +119,8 @@ pub fn assert_equal<'a>(finished: &Finished, truth: impl Iterator<Item = (bool, 
     let mut ends = 0;
     for (inbound, end) in truth {
         ends += 1;
-        *balance.entry(Facts::of_end(inbound, end)).or_default() += 1;
+        let facts = Facts::of_end(inbound, end, finished.sees_users());
+        *balance.entry(facts).or_default() += 1;
     }
     let finals = finals(finished);
     for record in &finals {
@@ -269,7 +277,7 @@ mod tests {
             stdout: Vec::new(),
             stderr: String::new(),
             records,
-            summary: Value::Null,
+            summary: serde_json::json!({"not_attached": []}),
         }
     }
 

@@ -92,7 +92,7 @@ fn grade_one(truth: &Truth, records: &mut HashMap<Key, Vec<Facts>>) -> Mark {
         details: Vec::new(),
     };
     for (inbound, end) in truth.ends() {
-        let happened = Facts::of_end(inbound, end);
+        let happened = Facts::of_end(inbound, end, (true, true));
         let found = records.get_mut(&key(&happened)).and_then(Vec::pop);
         let Some(recorded) = found else {
             mark.note(Grade::Wrong, format!("not recorded: {happened:?}"));
@@ -165,7 +165,7 @@ fn service(facts: &Facts) -> SocketAddr {
 
 fn listening(truth: &Truth) -> BTreeSet<u16> {
     let ends = truth.ends();
-    ends.map(|(inbound, end)| service(&Facts::of_end(inbound, end)).port())
+    ends.map(|(inbound, end)| service(&Facts::of_end(inbound, end, (true, true))).port())
         .collect()
 }
 

@@ -190,6 +190,15 @@ impl Finished {
             .collect()
     }
 
+    /// Whether it says that it sees which process sends, and which receives. The matrix of kernels
+    /// says where it has to.
+    pub fn sees_users(&self) -> (bool, bool) {
+        let absent = self.summary["not_attached"].as_array();
+        let absent = absent.expect("the programs that are not attached");
+        let sees = |program: &str| !absent.iter().any(|name| name == program);
+        (sees("send_length"), sees("recv_length"))
+    }
+
     /// Checks that it ended well and lost nothing, and returns itself.
     ///
     /// Probe runs that the kernel skipped are no failure here: whether they cost anything is what

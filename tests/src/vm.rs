@@ -17,6 +17,8 @@ pub struct Plan {
     pub modules: Vec<String>,
     /// Whether to mount tracefs; if not, the tracer has to mount it for itself.
     pub tracefs: bool,
+    /// Arguments of a run of the tracer before the tests, to hear what it says of itself.
+    pub tracer: Option<Vec<String>>,
     /// The environment of the tests.
     pub environment: BTreeMap<String, String>,
     /// Test binaries, by the names that the console shows.
@@ -29,6 +31,13 @@ pub struct Plan {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Said {
+    /// The tracer ran, and said this on standard error. If not well, no test begins.
+    Tracer {
+        /// Whether it ended well.
+        well: bool,
+        /// Standard error, line by line.
+        lines: Vec<String>,
+    },
     /// A test binary begins.
     Begin(String),
     /// A test binary ended: its name, and how, if not well.

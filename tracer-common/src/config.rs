@@ -34,4 +34,6 @@ pub mod feature {
     pub const CONNECT_HOOK: u32 = 1 << 2;
     /// Bytes are taken from the sequence numbers whenever the socket's lock is released.
     pub const SETTLE: u32 = 1 << 3;
+    /// The kernel preempts programs, and skips them meanwhile.
+    pub const PREEMPTIBLE: u32 = 1 << 4;
 }

@@ -217,6 +217,8 @@ pub mod flags {
     pub const FIN_SETTLED: u32 = 1 << 8;
     /// The peer's FIN's sequence number is behind `copied_seq`.
     pub const END_SETTLED: u32 = 1 << 9;
+    /// A process still held the socket when TCP was over: its release is that process's close.
+    pub const HELD: u32 = 1 << 10;
 }
 
 impl Connection {

@@ -123,24 +123,21 @@ fn untracked_attempt(sock: Sock, reporter: Reporter) {
 
 /// A process took the connection from the accept queue. Process context: the running task is it.
 #[inline(always)]
-pub fn accepted(sock: Sock) {
+pub fn accepted(sock: Sock, reporter: Reporter) {
     if gate_is_closed() {
         return;
     }
-    match find(sock).or_else(|| accepted_early(sock)) {
-        Some(connection) => {
-            take(sock, connection, 0);
-        }
-        None => {
-            if filter::would_trace(sock, true) {
-                count(Counter::UntrackedAccepts, 1);
-                debug!(
-                    (),
-                    "process {} accepted an untraced connection",
-                    task::current_tgid()
-                );
-            }
-        }
+    if let Some(connection) = find(sock).or_else(|| accepted_early(sock)) {
+        take(sock, connection, 0);
+    } else if let Some(counter) = reporter.counts(Counter::UntrackedAccepts)
+        && filter::would_trace(sock, true)
+    {
+        count(counter, 1);
+        debug!(
+            (),
+            "process {} accepted an untraced connection",
+            task::current_tgid()
+        );
     }
 }
 
@@ -179,19 +176,19 @@ pub fn closing(sock: Sock) {
         return;
     }
     if let Some(connection) = find(sock) {
-        take_closer(sock, connection);
+        take_closer(sock, connection, sock.is_held());
     }
 }
 
-/// Makes the running task the closer, unless there is one; `false` as in [`take`].
+/// The running task ends the connection: makes it the closer, unless there is one, and the owner if
+/// nobody saw the accept. (What nobody accepted is closed by the listener's end, and not held.)
+/// `false` as in [`take`].
 #[inline(always)]
-fn take_closer(sock: Sock, connection: &mut Connection) -> bool {
+fn take_closer(sock: Sock, connection: &mut Connection, held: bool) -> bool {
     if connection.closer.tgid == 0 {
         task::write_current(&mut connection.closer);
     }
-    // A process closes what it, or who gave it the socket, has accepted. What nobody accepted is
-    // closed by the listener's end, and held by nobody.
-    !sock.is_held() || take(sock, connection, flags::OWNER_INFERRED)
+    !held || take(sock, connection, flags::OWNER_INFERRED)
 }
 
 /// TCP is over. Any context, unless the state says that a local call did it.
@@ -231,17 +228,18 @@ pub fn closed(sock: Sock, old_state: u8, reporter: Reporter) {
     if failed {
         connection.flags |= flags::FAILED;
         if connection.error == 0 {
-            take_closer(sock, connection);
+            take_closer(sock, connection, false);
         }
         release(sock, connection);
     } else if aborted_here {
         // close() with unread data or linger 0, connect(AF_UNSPEC), or a listener's own close:
         // always a call, and nothing can be read or sent afterwards. After AF_UNSPEC the socket
         // lives on without ever being destroyed under this identity.
-        if take_closer(sock, connection) {
+        if take_closer(sock, connection, sock.is_held()) {
             release(sock, connection);
         }
     } else if sock.is_held() {
+        connection.flags |= flags::HELD;
         tell(sock, connection);
     }
     // Otherwise the release follows at once and tells this too.
@@ -253,7 +251,9 @@ pub fn released(sock: Sock) {
     if gate_is_closed() {
         return;
     }
-    if let Some(connection) = find(sock) {
+    if let Some(connection) = find(sock)
+        && (!connection.is(flags::HELD) || take_closer(sock, connection, true))
+    {
         release(sock, connection);
     }
 }

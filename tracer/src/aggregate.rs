@@ -199,6 +199,7 @@ impl Aggregate {
             host: run.host,
             duration_ns: run.duration_ns,
             backend: run.backend,
+            not_attached: run.not_attached,
             ports: ports
                 .into_iter()
                 .map(|(key, counts)| PortRow {
@@ -241,6 +242,8 @@ pub struct Run {
     pub duration_ns: u64,
     /// How the hooks were attached.
     pub backend: String,
+    /// Optional programs that could not be.
+    pub not_attached: Vec<&'static str>,
     /// What is missing.
     pub loss: Loss,
 }

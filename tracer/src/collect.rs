@@ -19,6 +19,9 @@ use crate::track::Track;
 /// Ring records read in one go.
 const DRAIN: usize = 4096;
 
+/// Connections looked up in one go.
+const LOOK_UPS: usize = 1024;
+
 /// Reads the kernel side.
 pub struct Collector {
     maps: Maps,
@@ -131,19 +134,16 @@ impl Collector {
             self.take_late_releases(ring, out)?;
             self.sweep(ring, now_ns, out)?;
         }
-        let (maps, track) = (&self.maps, &mut self.track);
-        self.touched.retain(|sk| {
-            let Some(connection) = maps.connection(*sk) else {
-                return false;
-            };
-            let key = ConnectionKey {
-                sk: *sk,
-                birth_ns: connection.birth_ns,
-            };
-            track.traffic(key, &connection, now_ns, out);
-            // Touched again since the interval ended: it will not say so a second time.
-            connection.epoch == epoch
-        });
+        let touched: Vec<u64> = self.touched.drain().collect();
+        for sockets in touched.chunks(LOOK_UPS) {
+            for (key, connection) in self.maps.connections_on(sockets) {
+                self.track.traffic(key, &connection, now_ns, out);
+                // Touched again since the interval ended: it will not say so a second time.
+                if connection.epoch == epoch {
+                    self.touched.insert(key.sk);
+                }
+            }
+        }
         Ok(())
     }
 

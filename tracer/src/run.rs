@@ -55,7 +55,7 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
     let log = options.debug.then(|| tracer.take_log()).transpose()?;
     let host: Arc<str> = host::name().into();
     let identity = Identity::new(&host::boot_id(), &host::secret().context("/dev/urandom")?);
-    let track = Track::new(identity, Arc::clone(&host));
+    let track = Track::new(identity, Arc::clone(&host), tracer.sees_bytes());
     let publisher = Publisher::new(stream, Carriers::detect());
     let traffic = options.events != Events::Lifecycle;
     let collector = Collector::start(tracer.take_maps()?, track, traffic)?;
@@ -96,6 +96,11 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
         host,
         duration_ns: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
         backend: tracer.backend.name().to_owned(),
+        not_attached: tracer
+            .missing
+            .iter()
+            .map(|failure| failure.spec.name)
+            .collect(),
         loss,
     });
     let outcome = Outcome {

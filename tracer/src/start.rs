@@ -36,7 +36,12 @@ pub fn attach(options: &Options, machine: &Machine) -> anyhow::Result<Tracer> {
     };
     let tracer =
         Tracer::start(&settings, backends).map_err(|error| explain(error, &settings, limit))?;
-    for failure in &tracer.missing {
+    // Of two that see the same, one reason is enough.
+    for failure in tracer
+        .missing
+        .iter()
+        .filter(|failure| failure.spec.twin.is_none())
+    {
         say_missing(failure, options, machine)?;
     }
     Ok(tracer)
@@ -47,7 +52,7 @@ fn say_missing(failure: &Failure, options: &Options, machine: &Machine) -> anyho
     let Failure { spec, reason } = failure;
     match spec.need {
         Need::Required => {}
-        Need::Optional(lost) => say(&format!(
+        Need::Optional(lost) | Need::Bytes(lost) => say(&format!(
             "note: `{}` (Linux {}+) is not attached ({reason}): {lost}",
             spec.name, spec.since
         )),

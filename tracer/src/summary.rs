@@ -149,6 +149,8 @@ pub struct Summary {
     pub duration_ns: u64,
     /// How the hooks were attached.
     pub backend: String,
+    /// Optional programs that could not be attached: the start said what is not seen without them.
+    pub not_attached: Vec<&'static str>,
     /// By service port, busiest first.
     pub ports: Vec<PortRow>,
     /// By process, busiest first.

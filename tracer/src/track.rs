@@ -42,6 +42,7 @@ pub struct Track {
     identity: Identity,
     host: Arc<str>,
     /// Wall clock minus monotonic clock, nanoseconds.
+    hooks_see_bytes: bool,
     wall_offset_ns: i64,
     live: HashMap<ConnectionKey, Progress>,
     /// Closed by way of the pending map: news that overtook them must not revive them. The second
@@ -51,10 +52,13 @@ pub struct Track {
 
 impl Track {
     /// Tracks nothing yet.
-    pub fn new(identity: Identity, host: Arc<str>) -> Self {
+    ///
+    /// Without hooks that see bytes (`hooks_see_bytes`) they are not known before TCP is over.
+    pub fn new(identity: Identity, host: Arc<str>, hooks_see_bytes: bool) -> Self {
         Self {
             identity,
             host,
+            hooks_see_bytes,
             wall_offset_ns: 0,
             live: HashMap::new(),
             finished: Default::default(),
@@ -271,7 +275,8 @@ impl Track {
         let mut record = self.record(event, key, connection, at_ns);
         end(&mut record, connection, at_ns);
         record.users = all_users(connection, users);
-        record.bytes = Some(totals(connection, &record.users));
+        let known = self.hooks_see_bytes || connection.is(flags::HAS_COUNTERS);
+        record.bytes = known.then(|| totals(connection, &record.users));
         record
     }
 

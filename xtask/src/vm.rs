@@ -7,12 +7,14 @@ mod elf;
 mod guest;
 mod initramfs;
 mod kernel;
+mod matrix;
 mod modules;
 // The first process of the VM, which is built for its architecture, has the same file.
 #[expect(unreachable_pub, reason = "the file is written for the crate `tests`")]
 #[path = "../../tests/src/vm.rs"]
 mod plan;
 mod qemu;
+mod readme;
 mod report;
 mod target;
 
@@ -22,7 +24,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Mutex,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
@@ -31,29 +33,44 @@ pub(crate) use self::{arch::Arch, target::CROSS_PACKAGES};
 use self::{
     guest::{Choice, Guest},
     kernel::{Kernel, Release},
+    matrix::Cell,
     report::Row,
     target::Target,
 };
-use crate::cmd;
+use crate::{cmd, workspace};
+
+/// No suite takes as long.
+const LIMIT: Duration = Duration::from_mins(45);
 
 #[derive(clap::Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
 pub(crate) struct Args {
-    /// Debian releases whose kernels to test
-    #[arg(value_enum, value_name = "KERNEL", default_values_t = Release::ALL)]
+    /// Debian releases whose kernels to test; the default is all
+    #[arg(value_enum, value_name = "KERNEL")]
     kernels: Vec<Release>,
     /// Architecture of the VM
     #[arg(long, value_enum, default_value_t = Arch::X86_64)]
     arch: Arch,
-    /// Backends for the tracer to use, one run each; the default is the tracer's own choice
+    /// Backends for the tracer to use, one run each; the default is the tracer's own choice, and
+    /// of the matrix all
     #[arg(long, value_name = "BACKEND", value_delimiter = ',')]
     backend: Vec<String>,
     /// Only tests whose names contain this
     #[arg(long, value_name = "FILTER")]
     test: Option<String>,
+    /// Only the tests that prove what the README's table of kernels says, which is compared
+    #[arg(long, conflicts_with = "test")]
+    matrix: bool,
+    /// Write the README's table instead
+    #[arg(long, requires = "matrix", conflicts_with_all = ["kernels", "backend"])]
+    write_readme: bool,
     /// Mount tracefs; without, the tracer has to
     #[arg(long)]
     tracefs: bool,
-    /// VMs at a time; the default is one for each two processors
+    /// VMs at a time; the default is one for each two processors, but two on two
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
     /// Keep each initramfs, and say how to boot it
@@ -67,15 +84,30 @@ struct Job<'a> {
     backend: Option<&'a str>,
 }
 
+impl Args {
+    fn kernels(&self) -> &[Release] {
+        match &self.kernels[..] {
+            [] if self.matrix => matrix::releases(self.arch),
+            [] => &Release::ALL,
+            chosen => chosen,
+        }
+    }
+
+    fn backends(&self) -> Vec<Option<&str>> {
+        match &self.backend[..] {
+            [] if self.matrix => matrix::BACKENDS.map(Some).into(),
+            [] => vec![None],
+            names => names.iter().map(|name| Some(&**name)).collect(),
+        }
+    }
+}
+
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     qemu::check(args.arch)?;
     let cache = cache()?;
     let (kernels, target) = fetch(&cache, args)?;
     let guest = Guest::build(&target)?;
-    let backends: Vec<Option<&str>> = match &args.backend[..] {
-        [] => vec![None],
-        names => names.iter().map(|name| Some(&**name)).collect(),
-    };
+    let backends = args.backends();
     let jobs = kernels.iter().flat_map(|kernel| {
         backends.iter().map(move |backend| Job {
             kernel,
@@ -99,17 +131,64 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     });
     let rows = rows.into_inner().unwrap_or_default();
     cmd::say(&report::table(&rows));
-    let passed = rows.len() == kernels.len() * backends.len() && rows.iter().all(Row::passed);
-    Ok(if passed {
+    let whole = rows.len() == kernels.len() * backends.len();
+    let passed = whole && rows.iter().all(Row::passed);
+    let told = !args.matrix || conclude(&rows, args, &cache)?;
+    Ok(if passed && told {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
 }
 
-/// An emulated VM with two processors keeps two busy.
+/// Compares what the matrix found with the README, or writes it there. Returns whether the README
+/// is right.
+fn conclude(rows: &[Row], args: &Args, cache: &Path) -> Result<bool> {
+    let mut cells: Vec<&Cell> = rows.iter().filter_map(|row| row.cell.as_ref()).collect();
+    let backend = |cell: &Cell| {
+        matrix::BACKENDS
+            .iter()
+            .position(|name| *name == cell.backend)
+    };
+    cells.sort_by_key(|cell| (cell.release, backend(cell)));
+    let results = cache
+        .join("logs")
+        .join(format!("matrix-{}.json", args.arch.name()));
+    matrix::write(&cells, &results)?;
+    cmd::say(&format!("\nresults in {}", results.display()));
+    let path = workspace::root()?.join("README.md");
+    let readme = fs::read_to_string(&path).context("cannot read README.md")?;
+    if cells.len() < rows.len() || cells.iter().any(|cell| cell.is_unknown()) {
+        cmd::say("README.md is not looked at: not all tests ran to their end");
+        return Ok(false);
+    }
+    let whole = args.kernels.is_empty() && args.backend.is_empty();
+    let table = readme::table(&cells);
+    if args.write_readme {
+        let text = readme::with_table(&readme, args.arch, &table)?;
+        fs::write(&path, text).context("cannot write README.md")?;
+        cmd::say("README.md is written");
+        return Ok(true);
+    }
+    let wrong = if whole {
+        !readme::has(&readme, args.arch, &table)?
+    } else {
+        !readme::missing(&readme, args.arch, &cells)?.is_empty()
+    };
+    if wrong {
+        cmd::say(&format!(
+            "README.md does not say what this run found (`cargo xtask vm --matrix --write-readme` \
+             writes it):\n\n{table}"
+        ));
+    }
+    Ok(!wrong)
+}
+
+/// An emulated VM with two processors can keep two busy, but often its tests wait: a machine with
+/// two processors has time for two VMs.
 fn default_jobs() -> usize {
-    std::thread::available_parallelism().map_or(1, |count| count.get() / 2)
+    let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (count / 2).max(count.min(2))
 }
 
 /// The folder of kernels and logs, outside the tree: it outlives a clone.
@@ -132,7 +211,7 @@ fn fetch(cache: &Path, args: &Args) -> Result<(Vec<Kernel>, Target)> {
     let lock = File::create(&lock).with_context(|| format!("cannot create {}", lock.display()))?;
     lock.lock().context("cannot lock the cache")?;
     let fetch = |release: &Release| Kernel::fetch(cache, *release, args.arch);
-    let kernels = args.kernels.iter().map(fetch).collect::<Result<_>>()?;
+    let kernels = args.kernels().iter().map(fetch).collect::<Result<_>>()?;
     Ok((kernels, Target::new(cache, args.arch)?))
 }
 
@@ -143,9 +222,11 @@ fn boot(job: &Job<'_>, guest: &Guest, args: &Args, cache: &Path) -> Row {
     let name = words.join("-");
     let begin = Instant::now();
     let log = cache.join("logs").join(format!("{name}.log"));
+    let proofs = args.matrix.then(matrix::filter);
     let choice = Choice {
         backend: job.backend,
-        filter: args.test.as_deref(),
+        filter: proofs.as_deref().or(args.test.as_deref()),
+        introduced: args.matrix,
         tracefs: args.tracefs,
     };
     let attempt = || -> Result<console::Console> {
@@ -161,23 +242,35 @@ fn boot(job: &Job<'_>, guest: &Guest, args: &Args, cache: &Path) -> Row {
             cmd::say(&format!("{name}: {}", cmd::shell(&qemu())));
         }
         let news = |text: &str| cmd::say(&format!("{name}: {text}"));
-        let console = qemu::boot(qemu(), &log, news)?;
-        // QEMU's own fault, met on Linux 7 with some processors: not on any real machine.
-        if console
-            .panic()
-            .is_some_and(|text| text.contains("double fault"))
-        {
+        let limit = if args.matrix { matrix::LIMIT } else { LIMIT };
+        let boot = || qemu::boot(qemu(), &log, limit, news);
+        let console = boot()?;
+        if console.double_fault() {
             news("booting again after a double fault");
-            return qemu::boot(qemu(), &log, news);
+            return boot();
         }
         Ok(console)
     };
     let result = attempt();
+    let cell = match (&result, job.backend) {
+        (Ok(console), Some(backend)) if args.matrix => {
+            let version = &kernel.version;
+            Some(Cell::new(
+                args.arch,
+                kernel.release,
+                version,
+                backend,
+                console,
+            ))
+        }
+        _ => None,
+    };
     Row {
         name,
         version: kernel.version.clone(),
         time: begin.elapsed(),
         log,
         result,
+        cell,
     }
 }

@@ -38,6 +38,14 @@ fn run() -> Result<()> {
     }
     limits()?;
     sethostname(b"vm").context("cannot set the host name")?;
+    if let Some(arguments) = &plan.tracer {
+        let (well, lines) = tracer(arguments, &plan)?;
+        say(&Said::Tracer { well, lines });
+        if !well {
+            say(&Said::Done);
+            return Ok(());
+        }
+    }
     for (name, path) in &plan.tests {
         say(&Said::Begin(name.clone()));
         let failure = test(path, &plan).with_context(|| format!("cannot run {path}"))?;
@@ -45,6 +53,20 @@ fn run() -> Result<()> {
     }
     say(&Said::Done);
     Ok(())
+}
+
+/// Runs the tracer; returns whether it ended well, and its lines on standard error.
+fn tracer(arguments: &[String], plan: &Plan) -> Result<(bool, Vec<String>)> {
+    const TRACER: &str = "/bin/conntracer";
+    let output = Command::new(TRACER)
+        .args(arguments)
+        .env_clear()
+        .envs(&plan.environment)
+        .output()
+        .with_context(|| format!("cannot run {TRACER}"))?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    let lines = text.lines().map(str::to_owned).collect();
+    Ok((output.status.success(), lines))
 }
 
 /// Runs a test binary; returns how it ended, if not well.

@@ -4,20 +4,36 @@
 
 use aya_ebpf::{macros::tracepoint, programs::TracePointContext};
 
-use crate::{kernel::CurrentTask, lifecycle};
+use crate::{
+    kernel::CurrentTask,
+    lifecycle::{self, Reporter},
+};
 
 /// Offset of `long ret` in the tracepoint's record, stable ABI of every `sys_exit_*` event.
 const RET: usize = 16;
 
 #[tracepoint]
 fn accept_exit(ctx: TracePointContext) -> u32 {
+    report(&ctx, Reporter::Last);
+    0
+}
+
+/// Helps it where the kernel preempts programs (see `set_state_classic`), which at the exit of a
+/// system call it does with classic ones, too.
+#[tracepoint]
+fn accept_exit_again(ctx: TracePointContext) -> u32 {
+    report(&ctx, Reporter::First);
+    0
+}
+
+#[inline(always)]
+fn report(ctx: &TracePointContext, reporter: Reporter) {
     // SAFETY: `RET` lies inside the record of every `sys_exit_*` event.
     let result: i64 = unsafe { ctx.read_at(RET) }.unwrap_or(-1);
     if let Ok(fd) = u32::try_from(result)
         && let Some(sock) = CurrentTask::get().socket(fd)
         && sock.is_tcp()
     {
-        lifecycle::accepted(sock);
+        lifecycle::accepted(sock, reporter);
     }
-    0
 }

@@ -23,7 +23,7 @@ fn destroy_sock_again(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Takes its place where the kernel preempts programs (see `set_state_classic`).
+/// Helps it where the kernel preempts programs (see `set_state_classic`).
 #[tracepoint]
 fn destroy_sock_classic(ctx: TracePointContext) -> u32 {
     lifecycle::released(Sock::new(classic::read(&ctx, DESTROY_SOCK)));

@@ -8,7 +8,10 @@ use aya_ebpf::{
     programs::{FEntryContext, ProbeContext},
 };
 
-use crate::{kernel::Sock, lifecycle};
+use crate::{
+    kernel::Sock,
+    lifecycle::{self, Reporter},
+};
 
 #[fentry(function = "security_sock_graft")]
 fn graft_fentry(ctx: FEntryContext) -> i32 {
@@ -28,6 +31,6 @@ fn graft_kprobe(ctx: ProbeContext) -> u32 {
 #[inline(always)]
 fn grafted(sock: Sock) {
     if sock.is_tcp() {
-        lifecycle::accepted(sock);
+        lifecycle::accepted(sock, Reporter::Last);
     }
 }

@@ -14,12 +14,14 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, TracePointContext},
 };
 use tracer_common::{
+    config::feature,
     classic::{STATE_NEW, STATE_OLD, STATE_SOCK},
     tcp_state::{CLOSE, ESTABLISHED, FIN_WAIT1, LAST_ACK, LISTEN, SYN_SENT},
 };
 
 use super::classic;
 use crate::{
+    emit,
     kernel::Sock,
     lifecycle::{self, Reporter},
 };
@@ -35,20 +37,21 @@ fn set_state(ctx: BtfTracePointContext) -> i32 {
 
 /// The kernel does not run a program inside itself: when a softirq interrupts `set_state` and
 /// changes another socket's state, that change is skipped (1 to 6 times in 10,000 connection ends,
-/// measured). This program reports the same events; one of the two always runs.
+/// measured). This program reports the same events; one of the two always runs, unless both are
+/// preempted.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn set_state_again(ctx: BtfTracePointContext) -> i32 {
     let (sock, old, new) = arguments(&ctx);
-    // The others are changed by tasks, which interrupt nobody.
-    if matches!(new, ESTABLISHED | CLOSE) && sock.is_tcp() {
+    // The others are changed by tasks, which interrupt nobody, but can be preempted.
+    if (matches!(new, ESTABLISHED | CLOSE) || emit::wants(feature::PREEMPTIBLE)) && sock.is_tcp() {
         report(sock, old, new, Reporter::First);
     }
     0
 }
 
-/// Takes the place of `set_state_again` where the kernel preempts `tp_btf` programs (7.0 on), and
-/// skips them for all other tasks meanwhile. This kind runs with preemption off, and the kernel
-/// skips it only where a softirq interrupts another of its kind.
+/// Helps `set_state_again` where the kernel preempts `tp_btf` programs (7.0 on), and skips them for
+/// all other tasks meanwhile: both can be. This kind runs with preemption off, and the kernel skips
+/// it only where a softirq interrupts another of its kind, or a kprobe.
 #[tracepoint]
 fn set_state_classic(ctx: TracePointContext) -> u32 {
     let sock: *const u8 = classic::read(&ctx, STATE_SOCK);

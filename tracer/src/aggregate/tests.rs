@@ -55,6 +55,7 @@ fn summary(aggregate: Aggregate) -> Summary {
         host: "host".into(),
         duration_ns: 1,
         backend: "test".to_owned(),
+        not_attached: Vec::new(),
         loss: Loss::default(),
     };
     let summary = aggregate.finish(run);

@@ -5,7 +5,7 @@ use std::io;
 use aya::maps::{Array, HashMap, MapData, MapError, RingBuf};
 use aya::{Btf, Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
-use tracer_common::config::Config;
+use tracer_common::config::{Config, feature};
 use tracer_common::connection::{Connection, ConnectionKey};
 use tracer_common::filter::{Filter, IdKey, PORT_WORDS};
 use tracer_common::folded::{FOLDED_ROWS, FoldedKey, FoldedTotals};
@@ -19,8 +19,9 @@ use super::classic;
 use super::log::Log;
 use super::object::{self, ObjectError};
 use super::offsets::{self, OffsetsError};
-use super::programs::{self, Backend, Failure, Kernels, Need, PROGRAMS, Spec};
+use super::programs::{self, Backend, Failure, Need, PROGRAMS, Spec};
 use super::snapshot::Maps;
+use super::undisturbed::MapCalls;
 use crate::options::values::DEFAULT_MAX_CONNECTIONS;
 use crate::preflight::kernel_release;
 use crate::preflight::memlock::MapSize;
@@ -97,6 +98,15 @@ struct Kernel {
 }
 
 impl Kernel {
+    /// Bits of [`feature`] that it needs.
+    fn features(&self) -> u32 {
+        if self.preempting {
+            feature::PREEMPTIBLE
+        } else {
+            0
+        }
+    }
+
     fn read() -> Result<Self, LoadError> {
         let unreadable = |reason: String| LoadError::Btf { reason };
         let raw = std::fs::read(KERNEL_BTF).map_err(|error| unreadable(error.to_string()))?;
@@ -192,6 +202,7 @@ pub struct Tracer {
     /// Optional programs that are not attached, and why.
     pub missing: Vec<Failure>,
     attached: Vec<&'static str>,
+    preempting: bool,
 }
 
 impl Tracer {
@@ -223,7 +234,7 @@ impl Tracer {
         thorough: bool,
     ) -> Result<Self, LoadError> {
         let config = Config {
-            features: settings.features | backend.features(),
+            features: settings.features | backend.features() | kernel.features(),
             wake_bytes: wake_bytes(settings),
         };
         let preallocate = backend.wants_preallocation() && !kernel.maps_allocate_safely;
@@ -278,12 +289,19 @@ impl Tracer {
             unsteady: kernel.unsteady.clone(),
             refused: Vec::new(),
             attached,
+            preempting: kernel.preempting,
         })
     }
 
     /// Whether a program is attached.
     pub fn has(&self, program: &str) -> bool {
         self.attached.contains(&program)
+    }
+
+    /// Whether programs see the bytes of open connections.
+    pub fn sees_bytes(&self) -> bool {
+        let blind = |failure: &Failure| matches!(failure.spec.need, Need::Bytes(_));
+        !self.missing.iter().any(blind)
     }
 
     /// Takes the ring buffer; an error the second time.
@@ -297,7 +315,10 @@ impl Tracer {
 
     /// Takes the maps that are read while and after the programs run.
     pub fn take_maps(&mut self) -> Result<Maps, LoadError> {
-        Maps::take(&mut self.ebpf).map_err(|error| map_error(&error))
+        let calls = MapCalls {
+            can_be_preempted: self.preempting,
+        };
+        Maps::take(&mut self.ebpf, calls).map_err(|error| map_error(&error))
     }
 
     /// Takes the kernel side's log, which is silent without [`Settings::debug`].
@@ -321,23 +342,22 @@ impl Tracer {
 
     /// Runs that the kernel skipped because a program was running on the same CPU already.
     ///
-    /// Of two programs that report the same events, only what both missed counts: at most as many
-    /// as the luckier one missed. Without preemption that is none, whatever they missed.
+    /// Of programs that report the same events, only what all missed counts: at most as many as the
+    /// luckiest one missed. Without preemption that is none, whatever they missed.
     pub fn missed_runs(&self) -> u64 {
-        let attached = |spec: &&Spec| self.has(spec.name);
-        let has_twin = |name: &str| {
-            let mut twins = PROGRAMS.iter().filter(attached);
-            twins.any(|spec| spec.twin == Some(name))
+        let attached = || PROGRAMS.iter().filter(|spec| self.has(spec.name));
+        let missed = |last: &'static Spec| {
+            let twins = attached().filter(|spec| spec.twin == Some(last.name));
+            let has_twins = twins.clone().next().is_some();
+            if has_twins && !self.preempting && self.unsteady.is_none() {
+                return None;
+            }
+            let all = twins.chain([last]);
+            all.filter_map(|spec| self.missed(spec.name)).min()
         };
-        PROGRAMS
-            .iter()
-            .filter(attached)
-            .filter_map(|spec| match spec.twin {
-                None if has_twin(spec.name) => None,
-                None => self.missed(spec.name),
-                Some(_) if spec.kernels == Kernels::Steady && self.unsteady.is_none() => None,
-                Some(twin) => Some(self.missed(spec.name)?.min(self.missed(twin)?)),
-            })
+        attached()
+            .filter(|spec| spec.twin.is_none())
+            .filter_map(missed)
             .sum()
     }
 }

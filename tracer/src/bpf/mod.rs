@@ -13,3 +13,4 @@ pub mod ring;
 pub mod snapshot;
 mod table;
 mod tracefs;
+mod undisturbed;

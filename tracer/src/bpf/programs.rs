@@ -87,6 +87,8 @@ pub enum Need {
     Required,
     /// The run goes on; the text says what is not seen.
     Optional(&'static str),
+    /// The same, for bytes before the end of a connection.
+    Bytes(&'static str),
     /// Attached only with `--accept-hooks`; the text says what is not seen.
     AcceptHooks(&'static str),
 }
@@ -156,9 +158,13 @@ const fn program(name: &'static str, hook: Hook, backends: &'static [Backend]) -
 }
 
 const NO_SENT: Need =
-    Need::Optional("bytes sent are known at the end of a connection only, and not per process");
+    Need::Bytes("bytes sent are known at the end of a connection only, and not per process");
 const NO_RECEIVED: Need =
-    Need::Optional("bytes received are known at the end of a connection only, and not per process");
+    Need::Bytes("bytes received are known at the end of a connection only, and not per process");
+const NO_ACCEPT: Need = Need::AcceptHooks(
+    "an accepted connection has its process only from its first send, receive or close on",
+);
+const ACCEPT_EXIT: Hook = Hook::Tracepoints("syscalls", &["sys_exit_accept", "sys_exit_accept4"]);
 /// An accept shows in the release of the new socket's lock, too.
 const NO_GRAFT: Need =
     Need::Optional("accepts on connections that found the connection table full are not counted");
@@ -167,7 +173,7 @@ const NO_GRAFT: Need =
 /// be had is found out early; the life cycle comes last, because a connection that is born with a
 /// table entry must not move bytes unseen. Of two that report the same events, the one that counts
 /// what finds no room comes last: they run in the order of attachment.
-pub static PROGRAMS: [Spec; 17] = [
+pub static PROGRAMS: [Spec; 18] = [
     program("connect_fentry", Hook::Fentry("tcp_connect"), FENTRY),
     program("release_sock_fentry", Hook::Fentry("release_sock"), FENTRY),
     Spec {
@@ -219,17 +225,16 @@ pub static PROGRAMS: [Spec; 17] = [
         )
     },
     Spec {
-        need: Need::AcceptHooks(
-            "an accepted connection has its process only from its first send, receive or close on",
-        ),
-        ..program(
-            "accept_exit",
-            Hook::Tracepoints("syscalls", &["sys_exit_accept", "sys_exit_accept4"]),
-            TRACEPOINT,
-        )
+        kernels: Kernels::Preempting,
+        need: NO_ACCEPT,
+        twin: Some("accept_exit"),
+        ..program("accept_exit_again", ACCEPT_EXIT, TRACEPOINT)
     },
     Spec {
-        kernels: Kernels::Steady,
+        need: NO_ACCEPT,
+        ..program("accept_exit", ACCEPT_EXIT, TRACEPOINT)
+    },
+    Spec {
         twin: Some("destroy_sock"),
         ..program(
             "destroy_sock_again",
@@ -252,7 +257,6 @@ pub static PROGRAMS: [Spec; 17] = [
         EVERY,
     ),
     Spec {
-        kernels: Kernels::Steady,
         twin: Some("set_state"),
         ..program(
             "set_state_again",
@@ -383,13 +387,13 @@ mod tests {
     }
 
     #[test]
-    fn every_kernel_has_two_programs_for_each_step_of_the_life_cycle() {
-        for preempting in [false, true] {
+    fn each_step_of_the_life_cycle_has_two_programs_and_three_where_they_are_preempted() {
+        for (preempting, wanted) in [(false, 1), (true, 2)] {
             for last in ["set_state", "destroy_sock"] {
                 let twins = PROGRAMS
                     .iter()
                     .filter(|spec| spec.is_for(preempting) && spec.twin == Some(last));
-                assert_eq!(twins.count(), 1, "{last}, preempting: {preempting}");
+                assert_eq!(twins.count(), wanted, "{last}, preempting: {preempting}");
             }
         }
     }

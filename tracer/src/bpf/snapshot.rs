@@ -15,6 +15,7 @@ use tracer_common::map;
 use tracer_common::users::{UserKey, UserTotals};
 
 use super::table::Table;
+use super::undisturbed::MapCalls;
 
 /// A further process of a connection.
 pub type UserRow = (UserKey, UserTotals);
@@ -34,10 +35,11 @@ pub struct Maps {
     counters: PerCpuArray<MapData, u64>,
     epoch: Array<MapData, u32>,
     current_epoch: u32,
+    calls: MapCalls,
 }
 
 impl Maps {
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, MapError> {
+    pub(super) fn take(ebpf: &mut Ebpf, calls: MapCalls) -> Result<Self, MapError> {
         let mut take = |name: &str| {
             ebpf.take_map(name).ok_or_else(|| MapError::InvalidName {
                 name: name.to_owned(),
@@ -51,6 +53,7 @@ impl Maps {
             counters: take(map::COUNTERS)?.try_into()?,
             epoch: take(map::EPOCH)?.try_into()?,
             current_epoch: CLOSED,
+            calls,
         })
     }
 
@@ -58,6 +61,7 @@ impl Maps {
     /// from then on the programs count.
     pub fn advance_epoch(&mut self) -> Result<u32, MapError> {
         self.current_epoch = self.current_epoch.checked_add(1).unwrap_or(CLOSED + 1);
+        let _undisturbed = self.calls.undisturbed();
         self.epoch.set(0, self.current_epoch, 0)?;
         Ok(self.current_epoch)
     }
@@ -72,23 +76,23 @@ impl Maps {
         Ok(())
     }
 
-    /// The connection on a socket now, if there is one and its entry is complete.
-    pub fn connection(&self, sk: u64) -> Option<Connection> {
-        self.connections.get(&sk).filter(is_complete)
+    /// The connections on sockets now; those whose entry is there and complete.
+    pub fn connections_on(&self, sockets: &[u64]) -> Vec<(ConnectionKey, Connection)> {
+        let _undisturbed = self.calls.undisturbed();
+        let find = |sk: &u64| {
+            let connection = self.connections.get(sk).filter(is_complete)?;
+            Some((key(*sk, &connection), connection))
+        };
+        sockets.iter().filter_map(find).collect()
     }
 
     /// Every connection in the table.
     pub fn connections(&self) -> io::Result<Vec<(ConnectionKey, Connection)>> {
+        let _undisturbed = self.calls.undisturbed();
         let mut all = Vec::new();
         self.connections.for_each(|sk, connection| {
             if is_complete(&connection) {
-                all.push((
-                    ConnectionKey {
-                        sk,
-                        birth_ns: connection.birth_ns,
-                    },
-                    connection,
-                ));
+                all.push((key(sk, &connection), connection));
             }
         })?;
         Ok(all)
@@ -96,6 +100,7 @@ impl Maps {
 
     /// Takes the released connections that found the ring full.
     pub fn take_pending(&self) -> io::Result<Vec<(ConnectionKey, Connection)>> {
+        let _undisturbed = self.calls.undisturbed();
         let mut all = Vec::new();
         self.pending
             .drain(|key, connection| all.push((key, connection)))?;
@@ -118,6 +123,7 @@ impl Maps {
 
     /// Removes the rows of a connection that is over.
     pub fn forget_users(&mut self, rows: &[UserRow]) {
+        let _undisturbed = self.calls.undisturbed();
         for (user, _) in rows {
             self.users.remove(user);
         }
@@ -125,6 +131,7 @@ impl Maps {
 
     /// The rows of all connections.
     pub fn all_users(&self) -> io::Result<HashMap<ConnectionKey, Vec<UserRow>>> {
+        let _undisturbed = self.calls.undisturbed();
         let mut all: HashMap<_, Vec<_>> = HashMap::new();
         self.users.for_each(|user: UserKey, totals| {
             let key = ConnectionKey {
@@ -137,6 +144,7 @@ impl Maps {
     }
 
     fn chain(&self, key: ConnectionKey, last_user: u32) -> Vec<UserRow> {
+        let _undisturbed = self.calls.undisturbed();
         let mut rows: Vec<UserRow> = Vec::new();
         let mut tgid = last_user;
         while tgid != 0 && !rows.iter().any(|(user, _)| user.tgid == tgid) {
@@ -157,6 +165,7 @@ impl Maps {
 
     /// One loss counter, summed over all CPUs.
     pub fn counter(&self, counter: Counter) -> u64 {
+        let _undisturbed = self.calls.undisturbed();
         // An array map's slots always exist; a failure here would be a kernel fault.
         self.counters
             .get(&(counter as u32), 0)
@@ -170,6 +179,13 @@ pub fn adds_up(connection: &Connection, rows: &[UserRow]) -> bool {
         .iter()
         .fold((0, 0), |(tx, rx), (_, user)| (tx + user.tx, rx + user.rx));
     sums.0 >= connection.other_tx && sums.1 >= connection.other_rx
+}
+
+fn key(sk: u64, connection: &Connection) -> ConnectionKey {
+    ConnectionKey {
+        sk,
+        birth_ns: connection.birth_ns,
+    }
 }
 
 /// The birth time is written last.

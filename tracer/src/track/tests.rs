@@ -10,7 +10,7 @@ const KEY: ConnectionKey = ConnectionKey {
 };
 
 fn track() -> Track {
-    Track::new(Identity::new("boot", &[7; 16]), "host".into())
+    Track::new(Identity::new("boot", &[7; 16]), "host".into(), true)
 }
 
 fn task(tgid: u32) -> Task {

@@ -1,10 +1,13 @@
 //! What a VM's console says: the tests' results, and the kernel's troubles.
 
+use std::collections::VecDeque;
+
 use super::plan::Said;
 
 /// What the kernel prints when it is not well.
-const TROUBLES: [&str; 8] = [
+const TROUBLES: [&str; 9] = [
     "Kernel panic",
+    DOUBLE_FAULT,
     "BUG:",
     "Oops",
     "WARNING:",
@@ -14,17 +17,27 @@ const TROUBLES: [&str; 8] = [
     "blocked for more than",
 ];
 
-/// The results so far.
+const DOUBLE_FAULT: &str = "double fault";
+/// Lines of the console that tell why something failed.
+const LAST: usize = 40;
+
+/// The results so far. Tests are named `binary::test`.
 #[derive(Debug, Default)]
 pub(crate) struct Console {
     binary: Option<String>,
     passed_here: usize,
-    pub(crate) passed: usize,
+    pub(crate) passed: Vec<String>,
     pub(crate) failed: Vec<String>,
     /// What ended badly, but is no failed test.
     pub(crate) problems: Vec<String>,
     /// The kernel's complaints.
     pub(crate) troubles: Vec<String>,
+    /// What the tracer said of itself: whether it could run, and its lines.
+    pub(crate) tracer: Option<(bool, Vec<String>)>,
+    /// Last lines of what runs now.
+    recent: VecDeque<String>,
+    /// Last lines of what ended badly.
+    excerpts: Vec<Vec<String>>,
     done: bool,
 }
 
@@ -34,6 +47,10 @@ impl Console {
         if let Some(said) = Said::parse(line) {
             return self.said(said);
         }
+        if self.recent.len() == LAST {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(line.trim_end().to_owned());
         if let Some(message) = kernel_message(line) {
             if TROUBLES.iter().any(|trouble| message.contains(trouble)) {
                 self.troubles.push(message.trim_end().to_owned());
@@ -48,7 +65,7 @@ impl Console {
         };
         match result {
             "ok" => {
-                self.passed += 1;
+                self.passed.push(name);
                 self.passed_here += 1;
                 None
             }
@@ -67,13 +84,22 @@ impl Console {
 
     fn said(&mut self, said: Said) -> Option<String> {
         match said {
+            Said::Tracer { well, lines } => {
+                self.tracer = Some((well, lines));
+                None
+            }
             Said::Begin(name) => {
+                self.recent.clear();
                 self.binary = Some(name);
                 self.passed_here = 0;
                 None
             }
             Said::End(name, how) => {
                 self.binary = None;
+                let recent = std::mem::take(&mut self.recent);
+                if how.is_some() {
+                    self.excerpts.push(recent.into());
+                }
                 let here = format!("{name}::");
                 // Exit code 101 says what the lines of its tests say; a test may end without.
                 let told = self.failed.iter().any(|failed| failed.starts_with(&here));
@@ -97,10 +123,24 @@ impl Console {
         }
     }
 
-    /// The kernel crashed: nothing more will come.
-    pub(crate) fn panic(&self) -> Option<&str> {
+    /// QEMU's own fault, met on Linux 7 with some processors: not on any real machine.
+    pub(crate) fn double_fault(&self) -> bool {
         let mut troubles = self.troubles.iter();
-        Some(troubles.find(|text| text.contains("Kernel panic"))?)
+        troubles.any(|text| text.contains(DOUBLE_FAULT))
+    }
+
+    /// Last lines of each test binary that failed, and of the console if it broke off.
+    pub(crate) fn excerpts(&self) -> Vec<Vec<String>> {
+        let mut excerpts = self.excerpts.clone();
+        if !self.done {
+            excerpts.push(self.recent.iter().cloned().collect());
+        }
+        excerpts
+    }
+
+    /// The tracer could not run, so nothing was tested.
+    fn refused(&self) -> bool {
+        self.tracer.as_ref().is_some_and(|(well, _)| !well)
     }
 
     /// Why this run does not count as passed; nothing if it does.
@@ -111,7 +151,7 @@ impl Console {
         if !self.done {
             let place = self.binary.as_deref().unwrap_or("the start");
             faults.push(format!("the VM did not come to its end, but to {place}"));
-        } else if self.passed == 0 && faults.is_empty() {
+        } else if self.passed.is_empty() && faults.is_empty() && !self.refused() {
             faults.push("no test ran".to_owned());
         }
         faults
@@ -119,7 +159,7 @@ impl Console {
 }
 
 /// The text of a line by the kernel, which has a time before it.
-fn kernel_message(line: &str) -> Option<&str> {
+pub(crate) fn kernel_message(line: &str) -> Option<&str> {
     let (_, rest) = line.split_once('[')?;
     let (time, message) = rest.split_once("] ")?;
     time.trim().parse::<f64>().ok().map(|_| message)
@@ -154,7 +194,7 @@ mod tests {
     #[test]
     fn a_run_without_faults_has_passed_tests_and_an_end() {
         let run = console(&[BEGIN, "test a ... ok\r", WELL, DONE]);
-        assert_eq!((run.passed, run.faults().len()), (1, 0));
+        assert_eq!((run.passed.len(), run.faults().len()), (1, 0));
         assert_eq!(console(&[BEGIN, WELL, DONE]).faults(), ["no test ran"]);
         let cut = console(&[BEGIN, "test a ... ok\r"]);
         assert!(cut.faults()[0].contains("churn"), "{:?}", cut.faults());
@@ -183,9 +223,42 @@ mod tests {
         let panic = "[    1.5] Kernel panic - not syncing: Fatal exception";
         let run = console(&[panic, "a test says BUG: x", "[    2.0] veth: loaded"]);
         assert_eq!(run.troubles.len(), 1);
-        assert!(
-            run.panic()
-                .is_some_and(|text| text.starts_with("Kernel panic"))
+        assert!(run.troubles[0].starts_with("Kernel panic"));
+        assert!(!run.double_fault());
+    }
+
+    #[test]
+    fn a_double_fault_is_told_from_other_panics() {
+        let run = console(&[
+            "[    1.4] traps: PANIC: double fault, error_code: 0x0",
+            "[    1.5] Kernel panic - not syncing: Fatal exception in interrupt",
+        ]);
+        assert!(run.double_fault());
+    }
+
+    #[test]
+    fn the_last_lines_of_what_failed_are_kept() {
+        let many: Vec<String> = (0..100).map(|n| format!("line {n}\r\n")).collect();
+        let mut run = console(&[BEGIN, "well", WELL, BEGIN]);
+        for line in &many {
+            run.take(line);
+        }
+        run.take(BADLY);
+        run.take("[    9.0] Kernel panic - not syncing");
+        let excerpts = run.excerpts();
+        assert_eq!(excerpts.len(), 2, "{excerpts:?}");
+        assert_eq!(
+            (&*excerpts[0][0], &*excerpts[0][39]),
+            ("line 60", "line 99")
         );
+        assert_eq!(excerpts[1], ["[    9.0] Kernel panic - not syncing"]);
+    }
+
+    #[test]
+    fn a_tracer_that_cannot_run_is_no_test_that_did_not() {
+        let refusal = r#"@vm {"tracer":{"well":false,"lines":["error: no"]}}"#;
+        let run = console(&[refusal, DONE]);
+        assert!(run.faults().is_empty());
+        assert_eq!(run.tracer, Some((false, vec!["error: no".to_owned()])));
     }
 }

@@ -34,6 +34,8 @@ pub(crate) struct Guest {
 pub(crate) struct Choice<'a> {
     pub(crate) backend: Option<&'a str>,
     pub(crate) filter: Option<&'a str>,
+    /// Whether the tracer runs before the tests, to say what it does not see.
+    pub(crate) introduced: bool,
     pub(crate) tracefs: bool,
 }
 
@@ -91,6 +93,7 @@ impl Guest {
         let plan = Plan {
             modules,
             tracefs: choice.tracefs,
+            tracer: choice.introduced.then(|| introduction(choice.backend)),
             environment: environment(choice.backend),
             tests: self.tests.clone(),
             arguments: arguments(choice.filter),
@@ -119,6 +122,14 @@ fn environment(backend: Option<&str>) -> BTreeMap<String, String> {
     .into();
     environment.extend(backend.map(|name| ("CONNTRACER_BACKEND".to_owned(), name.to_owned())));
     environment
+}
+
+fn introduction(backend: Option<&str>) -> Vec<String> {
+    let words = ["--quiet", "--duration", "1s", "--backend"].into_iter();
+    words
+        .chain([backend.unwrap_or("auto")])
+        .map(str::to_owned)
+        .collect()
 }
 
 fn arguments(filter: Option<&str>) -> Vec<String> {

@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
+use serde::Serialize;
 
 use super::{
     apt::{Apt, Package},
@@ -15,7 +16,8 @@ use super::{
 };
 
 /// A Debian release; its kernel is what matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Release {
     /// Linux 5.10
     Bullseye,

@@ -11,13 +11,15 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{arch::Arch, console::Console, kernel::Kernel};
+use super::{
+    arch::Arch,
+    console::{Console, kernel_message},
+    kernel::Kernel,
+};
 use crate::cmd;
 
 /// Emulated, a test may take minutes and say nothing.
 const SILENCE: Duration = Duration::from_mins(6);
-/// No suite takes as long.
-const LIMIT: Duration = Duration::from_mins(45);
 
 /// Whether QEMU is here; if not, says how to get it.
 pub(crate) fn check(arch: Arch) -> Result<()> {
@@ -60,8 +62,14 @@ pub(crate) fn command(kernel: &Kernel, arch: Arch, initramfs: &Path) -> Command 
     qemu
 }
 
-/// Boots and listens until the end; `news` gets what is worth a line on the terminal.
-pub(crate) fn boot(mut qemu: Command, log: &Path, news: impl Fn(&str)) -> Result<Console> {
+/// Boots and listens until the end, or for `limit`; `news` gets what is worth a line on the
+/// terminal.
+pub(crate) fn boot(
+    mut qemu: Command,
+    log: &Path,
+    limit: Duration,
+    news: impl Fn(&str),
+) -> Result<Console> {
     let mut log = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
     writeln!(log, "$ {}", cmd::shell(&qemu))?;
     qemu.stdin(Stdio::null()).stdout(Stdio::piped());
@@ -72,17 +80,19 @@ pub(crate) fn boot(mut qemu: Command, log: &Path, news: impl Fn(&str)) -> Result
     let mut running = Running(child);
     let lines = listen(&mut running)?;
     let begin = Instant::now();
+    let mut progress = begin;
     let mut console = Console::default();
     loop {
-        let left = LIMIT.saturating_sub(begin.elapsed());
-        let line = match lines.recv_timeout(left.min(SILENCE)) {
+        let left = limit.saturating_sub(begin.elapsed());
+        let quiet = SILENCE.saturating_sub(progress.elapsed());
+        let line = match lines.recv_timeout(left.min(quiet)) {
             Ok(line) => line,
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {
-                let how = if left < SILENCE {
-                    format!("took more than {} minutes", LIMIT.as_secs() / 60)
+                let how = if left < quiet {
+                    format!("took more than {} minutes", limit.as_secs() / 60)
                 } else {
-                    format!("said nothing for {} minutes", SILENCE.as_secs() / 60)
+                    format!("got nowhere for {} minutes", SILENCE.as_secs() / 60)
                 };
                 console.problems.push(format!("the VM hangs: it {how}"));
                 return Ok(console);
@@ -90,6 +100,10 @@ pub(crate) fn boot(mut qemu: Command, log: &Path, news: impl Fn(&str)) -> Result
         };
         let text = String::from_utf8_lossy(&line);
         write!(log, "{:8.2} {text}", begin.elapsed().as_secs_f64())?;
+        // A kernel that complains again and again may hang all the same.
+        if kernel_message(&text).is_none() {
+            progress = Instant::now();
+        }
         if let Some(text) = console.take(&text) {
             news(&text);
         }

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, path::PathBuf, time::Duration};
 
 use anyhow::Result;
 
-use super::console::Console;
+use super::{console::Console, matrix::Cell};
 
 /// One boot and its results.
 pub(crate) struct Row {
@@ -13,6 +13,8 @@ pub(crate) struct Row {
     pub(crate) time: Duration,
     pub(crate) log: PathBuf,
     pub(crate) result: Result<Console>,
+    /// What it means for the matrix, if it belongs to one.
+    pub(crate) cell: Option<Cell>,
 }
 
 impl Row {
@@ -21,10 +23,17 @@ impl Row {
     }
 
     fn faults(&self) -> Vec<String> {
-        match &self.result {
-            Ok(console) => console.faults(),
-            Err(error) => vec![format!("{error:#}")],
+        match (&self.cell, &self.result) {
+            (Some(cell), _) => cell.faults.clone(),
+            (None, Ok(console)) => console.faults(),
+            (None, Err(error)) => vec![format!("{error:#}")],
         }
+    }
+
+    fn passed_tests(&self) -> usize {
+        self.result
+            .as_ref()
+            .map_or(0, |console| console.passed.len())
     }
 }
 
@@ -42,13 +51,13 @@ pub(crate) fn table(rows: &[Row]) -> String {
         } else {
             "FAILED"
         };
-        let passed = row.result.as_ref().map_or(0, |console| console.passed);
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "{:names$}  {:versions$}  {result}  {passed} tests passed, {} faults, {} s",
+            "{:names$}  {:versions$}  {result}  {} tests passed, {} faults, {} s",
             row.name,
             row.version,
+            row.passed_tests(),
             faults.len(),
             row.time.as_secs(),
         );
@@ -58,8 +67,19 @@ pub(crate) fn table(rows: &[Row]) -> String {
         for fault in row.faults() {
             let _ = write!(text, "\n  {fault}");
         }
+        // In CI nobody can open the log.
+        let excerpts = row.result.iter().flat_map(Console::excerpts);
+        for line in excerpts.flat_map(|lines| ["…".to_owned()].into_iter().chain(lines)) {
+            let _ = write!(text, "\n    {}", cut(&line));
+        }
+        text.push('\n');
     }
     text.trim_end().to_owned()
+}
+
+/// What an assertion prints of ten thousand connections is one line.
+fn cut(line: &str) -> String {
+    line.chars().take(300).collect()
 }
 
 /// 5.10 is older than 6.1, which is older than 6.12.
@@ -79,6 +99,7 @@ mod tests {
             time: Duration::from_secs(90),
             log: "/cache/a.log".into(),
             result,
+            cell: None,
         }
     }
 
