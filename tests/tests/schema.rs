@@ -50,7 +50,8 @@ fn records_of_every_event_fit_the_schema_and_use_all_of_it() {
         "fork-after-accept",
         "refused",
         "never-accepted",
-        "paths",
+        "path --name splice_in",
+        "path --name read_after_close",
     ] {
         Workload::run(&namespace, scenario);
     }

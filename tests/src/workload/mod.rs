@@ -11,7 +11,7 @@ mod handoff;
 mod hold;
 mod named;
 mod older;
-mod paths;
+mod path;
 mod reconnect;
 mod report;
 mod worker;
@@ -47,10 +47,10 @@ enum Scenario {
     Hold(CountArgs),
     /// Uses connections, waits at the gate, and uses them again.
     Older(CountArgs),
+    /// One of many ways to move bytes and to end: `path --list` names them.
+    Path(path::PathArgs),
     /// Many tasks wait for a connection each, on one listener.
     Blocked(BlockedArgs),
-    /// Every way to move bytes: partial writes, sendfile, splice and more.
-    Paths(CountArgs),
     /// Sockets that are disconnected and connect again.
     Reconnect(CountArgs),
     /// Processes with awkward names use a connection each.
@@ -63,6 +63,10 @@ enum Scenario {
     ChurnClient(churn::ClientArgs),
     #[command(hide = true)]
     ChurnServer(churn::ServerArgs),
+    #[command(hide = true)]
+    PathClient(path::ClientArgs),
+    #[command(hide = true)]
+    PathServer(CountArgs),
     #[command(hide = true)]
     HoldServer(CountArgs),
     #[command(hide = true)]
@@ -159,6 +163,8 @@ struct NamedArgs {
     names: Vec<String>,
 }
 
+pub use path::names as path_names;
+
 /// Runs the scenario that the command line names.
 pub fn main() -> anyhow::Result<()> {
     match Cli::parse().scenario {
@@ -171,14 +177,16 @@ pub fn main() -> anyhow::Result<()> {
         Scenario::NeverAccepted(args) => failed::never_accepted(args.connections),
         Scenario::Hold(args) => hold::run(args.connections),
         Scenario::Older(args) => older::run(args.connections),
+        Scenario::Path(args) => path::run(&args),
         Scenario::Blocked(args) => blocked::run(&args),
-        Scenario::Paths(args) => paths::run(args.connections),
         Scenario::Reconnect(args) => reconnect::run(args.connections),
         Scenario::Named(args) => named::run(&args.names),
         Scenario::EchoClient(args) => echo::client(&args),
         Scenario::Worker(args) => worker::main(&args),
         Scenario::ChurnClient(args) => churn::client(&args),
         Scenario::ChurnServer(args) => churn::server(&args),
+        Scenario::PathClient(args) => path::client(&args),
+        Scenario::PathServer(args) => path::server(args.connections),
         Scenario::HoldServer(args) => hold::server(args.connections),
         Scenario::OlderServer(args) => older::server(args.connections),
         Scenario::BlockedServer(args) => blocked::server(&args),
