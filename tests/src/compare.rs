@@ -14,22 +14,22 @@ const SHOWN: usize = 10;
 
 /// What a workload and a record both know of one end.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Facts {
-    local: SocketAddr,
-    remote: SocketAddr,
-    inbound: bool,
-    v6_socket: bool,
-    owner: Option<u32>,
-    users: Vec<Share>,
+pub(crate) struct Facts {
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) inbound: bool,
+    pub(crate) v6_socket: bool,
+    pub(crate) owner: Option<u32>,
+    pub(crate) users: Vec<Share>,
     /// Bytes that belong to none of the users.
-    unattributed: (u64, u64),
-    tx: u64,
-    rx: u64,
+    pub(crate) unattributed: (u64, u64),
+    pub(crate) tx: u64,
+    pub(crate) rx: u64,
 }
 
 impl Facts {
     /// `seen`: whether this tracer sees who sends, and who receives.
-    fn of_end(inbound: bool, end: &End, seen: (bool, bool)) -> Self {
+    pub(crate) fn of_end(inbound: bool, end: &End, seen: (bool, bool)) -> Self {
         let mut users = end.users.clone();
         for share in &mut users {
             share.tx = if seen.0 { share.tx } else { 0 };
@@ -53,7 +53,7 @@ impl Facts {
         }
     }
 
-    fn of_record(record: &Value) -> Self {
+    pub(crate) fn of_record(record: &Value) -> Self {
         let v6 = Value::from("ipv6");
         let users = record["users"].as_array().into_iter().flatten();
         let users = users.map(|user| Share {
@@ -254,6 +254,7 @@ mod tests {
             closer_pid: Some(3),
             tx: 5,
             rx: 9,
+            wire_tx: None,
             accepted: true,
             ending: "orderly".into(),
         }

@@ -15,6 +15,7 @@ pub struct Workload {
     stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
     truth: Truth,
+    line: String,
 }
 
 impl Workload {
@@ -45,6 +46,7 @@ impl Workload {
             stdin,
             stdout,
             truth: Truth::default(),
+            line: line.to_owned(),
         }
     }
 
@@ -74,7 +76,11 @@ impl Workload {
             self.truth.add(line);
         }
         let status = self.running.wait().expect("the workload hangs");
-        assert!(status.success(), "the workload failed: {status}");
+        assert!(
+            status.success(),
+            "the workload `{}` failed: {status}",
+            self.line
+        );
         self.namespace.wait_for_goodbyes();
         std::mem::take(&mut self.truth)
     }

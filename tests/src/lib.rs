@@ -9,6 +9,8 @@
 //! | [`generator`] | runs a workload in a namespace |
 //! | [`tracer`] | runs conntracer and collects what it wrote |
 //! | [`compare`] | records against truth |
+//! | [`grade`] | how right the records of one path are |
+//! | [`exact`] | how right they must be: the committed lists |
 //! | [`tables`] | records added up again, against the summary |
 
 #![expect(
@@ -17,7 +19,9 @@
 )]
 
 pub mod compare;
+pub mod exact;
 pub mod generator;
+pub mod grade;
 pub mod harness;
 pub mod namespace;
 pub mod tables;

@@ -44,6 +44,8 @@ impl Tables {
             let event = record["event"].as_str().unwrap_or_default();
             let mut counts: Counts = match (event, inbound, owned) {
                 ("failed", ..) => [0, 0, 1, 0, 0, 0, 0],
+                // Who is older than the run connected or accepted before it.
+                ("close" | "open_at_exit", ..) if record["pre_existing"] == true => [0; 7],
                 ("close" | "open_at_exit", true, true) => [1, 0, 0, 0, 0, 0, 0],
                 ("close" | "open_at_exit", true, false) => [0, 0, 0, 1, 0, 0, 0],
                 ("close" | "open_at_exit", false, _) => [0, 1, 0, 0, 0, 0, 0],

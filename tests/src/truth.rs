@@ -16,6 +16,11 @@ pub enum Line {
     Failed(Attempt),
     /// A process that will own connections, named before it has any.
     Process(Member),
+    /// The kernel cannot do what the scenario is about.
+    NotHere {
+        /// Why.
+        reason: String,
+    },
     /// Everything up to here is done and stays as it is until standard input ends.
     Ready {},
 }
@@ -40,8 +45,13 @@ pub struct End {
     pub closer_pid: Option<u32>,
     /// Sum of what send calls returned.
     pub tx: u64,
-    /// Sum of what receive calls returned.
+    /// Sum of what receive calls returned and took out of the stream: looking ahead (`MSG_PEEK`)
+    /// counts nothing, throwing away (`MSG_TRUNC`) counts.
     pub rx: u64,
+    /// What TCP carried for `tx`, where that may not be the same: the records of kTLS, what MPTCP
+    /// sends twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wire_tx: Option<u64>,
     /// Whether a process took it from the queue; always true for the end that connected.
     pub accepted: bool,
     /// How it was meant to end.
@@ -92,6 +102,8 @@ pub struct Truth {
     pub failed: Vec<Attempt>,
     /// Processes named in advance.
     pub members: Vec<Member>,
+    /// Why the kernel could not do it, if so.
+    pub not_here: Option<String>,
 }
 
 impl Truth {
@@ -102,6 +114,7 @@ impl Truth {
             Line::Server(end) => self.servers.push(end),
             Line::Failed(attempt) => self.failed.push(attempt),
             Line::Process(member) => self.members.push(member),
+            Line::NotHere { reason } => self.not_here = Some(reason),
             Line::Ready {} => {}
         }
     }

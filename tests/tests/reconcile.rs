@@ -1,6 +1,7 @@
 //! What the tracer counted against the kernel's own counters of the namespace.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{
@@ -42,6 +43,12 @@ impl Inhabited {
         place.before = place.counters();
         assert_eq!(place.before, [1, 1, 0, 0]);
         place
+    }
+
+    /// With what happened so far taken for what was before.
+    fn again(mut self) -> Self {
+        self.before = self.counters();
+        self
     }
 
     fn counters(&self) -> [u64; 4] {
@@ -127,7 +134,18 @@ fn failed_attempts_and_cut_off_connections_are_the_kernels() {
         return;
     }
     let place = Inhabited::new();
+    let older = place.namespace.run(|| {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 7153)).expect("a listener");
+        let client = TcpStream::connect(listener.local_addr().expect("its address"));
+        (
+            client.expect("connecting"),
+            listener.accept().expect("a client"),
+        )
+    });
+    let place = place.again();
     let tracer = Tracer::start(&place.namespace, "--strict");
+    sockopt::set_socket_linger(&older.0, Some(Duration::ZERO)).expect("SO_LINGER");
+    drop(older);
     for scenario in ["refused", "never-accepted", "reconnect"] {
         Workload::run(&place.namespace, scenario);
     }
@@ -137,7 +155,10 @@ fn failed_attempts_and_cut_off_connections_are_the_kernels() {
     });
     let (_, [.., failures, resets]) = place.stop(tracer);
     assert_eq!(failures, 6);
-    assert!(resets > 6, "half of never-accepted, at both ends");
+    assert!(
+        resets > 8,
+        "an older connection and half of never-accepted, at both ends"
+    );
 }
 
 #[test]

@@ -40,6 +40,8 @@ fn records_of_every_event_fit_the_schema_and_use_all_of_it() {
     let schema: Value = serde_json::from_str(SCHEMA).expect("the schema is JSON");
     let validator = jsonschema::validator_for(&closed(schema.clone())).expect("a valid schema");
     let namespace = Namespace::new();
+    let mut older = Workload::start(&namespace, "older --connections 5");
+    older.ready();
     let tracer = Tracer::start(&namespace, "--events io --ring-size 64MiB");
     let mut held = Workload::start(&namespace, "hold --connections 3");
     held.ready();
@@ -48,11 +50,14 @@ fn records_of_every_event_fit_the_schema_and_use_all_of_it() {
         "fork-after-accept",
         "refused",
         "never-accepted",
-        "paths",
+        "path --name splice_in",
+        "path --name read_after_close",
     ] {
         Workload::run(&namespace, scenario);
     }
     Workload::run(&namespace, "churn --connections 120");
+    older.go();
+    older.finish();
     let finished = tracer.stop();
     held.finish();
     let mut events = BTreeSet::new();

@@ -6,6 +6,7 @@ use tests::generator::Workload;
 use tests::harness::can_trace;
 use tests::namespace::Namespace;
 use tests::truth::{End, Truth};
+use tests::workload::path_names;
 
 /// Each client's end with its server's end.
 fn pairs(truth: &Truth) -> Vec<(&End, &End)> {
@@ -62,7 +63,6 @@ fn orderly_scenarios_lose_nothing_between_the_ends() {
         ("fork-after-accept", 6),
         ("fork-after-connect", 6),
         ("worker-io", 6),
-        ("paths --connections 2", 10),
         ("hold", 6),
         ("reconnect --connections 3", 6),
         ("blocked --tasks 9 --processes 2", 9),
@@ -70,6 +70,32 @@ fn orderly_scenarios_lose_nothing_between_the_ends() {
         ("named --name 0a --name 1b5b41", 2),
     ] {
         assert_orderly(&Workload::run(&Namespace::new(), scenario), connections);
+    }
+}
+
+#[test]
+fn every_path_agrees_with_itself() {
+    if !can_trace() {
+        return;
+    }
+    let namespace = Namespace::new();
+    for name in path_names() {
+        let truth = Workload::run(&namespace, &format!("path --name {name} --connections 2"));
+        if truth.not_here.is_some() {
+            continue;
+        }
+        assert!(truth.clients.len() >= 2, "{name}");
+        for (client, server) in pairs(&truth) {
+            let (sent, received) = ((client.tx, server.tx), (server.rx, client.rx));
+            if client.ending == "orderly" {
+                assert_eq!(sent, received, "{name}: {client:?} {server:?}");
+            }
+            assert!(
+                sent.0 >= received.0 && sent.1 >= received.1,
+                "{name}: {client:?} {server:?}"
+            );
+            assert_ne!(client.tx, 0, "{name}");
+        }
     }
 }
 

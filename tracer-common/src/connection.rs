@@ -165,6 +165,10 @@ pub struct Connection {
     pub other_tx: u64,
     /// Bytes copied to other processes.
     pub other_rx: u64,
+    /// Bytes sent before the tracer started, on a connection that is older.
+    pub before_tx: u64,
+    /// Bytes received by the application before that.
+    pub before_rx: u64,
     /// cgroup v2 id of the owner.
     pub cgroup: u64,
     /// The process that connected or accepted.
@@ -193,7 +197,7 @@ pub struct Connection {
     pub copied_seq: u32,
 }
 
-const _: () = assert!(size_of::<Connection>() == 296 && align_of::<Connection>() == 8);
+const _: () = assert!(size_of::<Connection>() == 312 && align_of::<Connection>() == 8);
 
 /// Bits of [`Connection::flags`].
 pub mod flags {
@@ -217,6 +221,9 @@ pub mod flags {
     pub const FIN_SETTLED: u32 = 1 << 8;
     /// The peer's FIN's sequence number is behind `copied_seq`.
     pub const END_SETTLED: u32 = 1 << 9;
+    /// Older than the tracer: found by the snapshot at its start. `birth_ns` is when that was, and
+    /// the direction is inferred.
+    pub const PRE_EXISTING: u32 = 1 << 11;
     /// A process still held the socket when TCP was over: its release is that process's close.
     pub const HELD: u32 = 1 << 10;
 }
@@ -232,6 +239,8 @@ impl Connection {
         owner_rx: 0,
         other_tx: 0,
         other_rx: 0,
+        before_tx: 0,
+        before_rx: 0,
         cgroup: 0,
         owner: Task::NOBODY,
         closer: Task::NOBODY,
@@ -279,7 +288,7 @@ impl Connection {
         self.owner_rx + self.other_rx
     }
 
-    /// Bytes sent over the connection: the larger of what the hooks and what the kernel counted,
+    /// Bytes sent over the connection since the tracer started: the larger of what the hooks and what the kernel counted,
     /// so that a path without a hook is in the total and only its process stays unknown.
     pub const fn tx(&self) -> u64 {
         let hooked = self.hooked_tx();
@@ -288,7 +297,8 @@ impl Connection {
         }
         let queued = self
             .tcp
-            .queued(!self.is(flags::INBOUND), self.state_before_close as u8);
+            .queued(!self.is(flags::INBOUND), self.state_before_close as u8)
+            .saturating_sub(self.before_tx);
         if queued > hooked { queued } else { hooked }
     }
 
@@ -298,7 +308,10 @@ impl Connection {
         if !self.is(flags::HAS_COUNTERS) {
             return hooked;
         }
-        let copied = self.tcp.copied(self.is(flags::FIN_RECEIVED));
+        let copied = self
+            .tcp
+            .copied(self.is(flags::FIN_RECEIVED))
+            .saturating_sub(self.before_rx);
         if copied > hooked { copied } else { hooked }
     }
 }

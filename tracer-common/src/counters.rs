@@ -34,6 +34,8 @@ pub enum Counter {
     UsersFull,
     /// Accept calls whose connection has no table entry.
     UntrackedAccepts,
+    /// Connections older than the tracer that got no table entry.
+    TableFullOlder,
 }
 
 impl Counter {
@@ -41,7 +43,7 @@ impl Counter {
     pub const COUNT: u32 = Self::ALL.len() as u32;
 
     /// All of them, in index order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::RingFull,
         Self::IoRingFull,
         Self::TableFullInbound,
@@ -56,6 +58,7 @@ impl Counter {
         Self::FoldLostRx,
         Self::UsersFull,
         Self::UntrackedAccepts,
+        Self::TableFullOlder,
     ];
 }
 

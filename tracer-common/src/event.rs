@@ -38,7 +38,7 @@ pub struct News {
     pub connection: Connection,
 }
 
-const _: () = assert!(size_of::<News>() == 312 && align_of::<News>() == 8);
+const _: () = assert!(size_of::<News>() == 328 && align_of::<News>() == 8);
 
 /// "Look this connection up at the end of the interval": traffic news without the traffic.
 #[repr(C)]
@@ -102,4 +102,4 @@ pub struct Io {
     pub name: [u8; NAME_LEN],
 }
 
-const _: () = assert!(size_of::<Io>() == 368 && align_of::<Io>() == 8);
+const _: () = assert!(size_of::<Io>() == 384 && align_of::<Io>() == 8);

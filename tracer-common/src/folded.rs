@@ -52,6 +52,8 @@ const _: () = assert!(size_of::<FoldedKey>() == 24);
 pub struct FoldedTotals {
     /// Ends that were connections.
     pub connections: u64,
+    /// Ends of connections older than the tracer.
+    pub pre_existing: u64,
     /// Attempts that failed.
     pub failures: u64,
     /// Bytes sent.
@@ -66,12 +68,13 @@ pub struct FoldedTotals {
     pub name: [u8; NAME_LEN],
 }
 
-const _: () = assert!(size_of::<FoldedTotals>() == 64 && align_of::<FoldedTotals>() == 8);
+const _: () = assert!(size_of::<FoldedTotals>() == 72 && align_of::<FoldedTotals>() == 8);
 
 impl FoldedTotals {
     /// Nothing folded yet.
     pub const EMPTY: Self = Self {
         connections: 0,
+        pre_existing: 0,
         failures: 0,
         tx: 0,
         rx: 0,

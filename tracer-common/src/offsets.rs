@@ -73,6 +73,24 @@ offsets! {
     task_comm,
     /// `task_struct.start_boottime`
     task_start,
+    /// `task_struct.flags`
+    task_flags,
+    /// `task_struct.tgid`
+    task_tgid,
+    /// `task_struct.pid`
+    task_pid,
+    /// `task_struct.cred`
+    task_cred,
+    /// `cred.euid`
+    cred_euid,
+    /// `task_struct.cgroups`
+    task_cgroups,
+    /// `css_set.dfl_cgrp`
+    css_cgroup,
+    /// `cgroup.kn`
+    cgroup_kn,
+    /// `kernfs_node.id`
+    kn_id,
     /// `task_struct.files`
     task_files,
     /// `files_struct.fdt`

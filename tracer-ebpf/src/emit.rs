@@ -13,7 +13,7 @@ use tracer_common::{
 };
 
 use crate::{
-    kernel::CurrentTask,
+    kernel::TaskStruct,
     maps::{CONFIG, EVENTS, count},
     task,
 };
@@ -81,7 +81,7 @@ pub fn io(sk: u64, connection: &Connection, send: bool, bytes: u64, time_ns: u64
         (*io).tgid = task::current_tgid();
         (*io).tid = task::current_tid();
         (*io).name = [0; NAME_LEN];
-        CurrentTask::get().read_leader(&mut (*io).name, &mut (*io).start_ns);
+        TaskStruct::current().read_leader(&mut (*io).name, &mut (*io).start_ns);
     }
     submit(entry);
 }

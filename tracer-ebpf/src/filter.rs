@@ -34,14 +34,20 @@ impl Sets for Maps {
     }
 }
 
-/// Judges a connection that is about to get an entry. The owner of an outbound one is running.
+/// Judges a connection that is about to get an entry with these flags. The owner of an outbound one
+/// is running.
 #[inline(always)]
-pub fn judge_birth(sock: Sock, inbound: bool, netns: u32) -> Verdict {
+pub fn judge_birth(sock: Sock, flags: u32, netns: u32) -> Verdict {
     let filter = FILTER.load();
     if !filter.is_active() {
         return Verdict::Keep;
     }
-    let owner = if inbound { NOBODY } else { running() };
+    let inbound = flags & flags::INBOUND != 0;
+    let owner = if inbound || flags & flags::PRE_EXISTING != 0 {
+        NOBODY
+    } else {
+        running()
+    };
     judge_socket(&filter, sock, inbound, owner, netns)
 }
 

@@ -50,11 +50,14 @@ fn fold(connection: &Connection) {
         return;
     };
     let failed = connection.is(flags::FAILED);
+    let pre_existing = connection.is(flags::PRE_EXISTING);
     // SAFETY: `row` points at a live value of `FOLDED`.
     unsafe {
         add(
             if failed {
                 &raw mut (*row).failures
+            } else if pre_existing {
+                &raw mut (*row).pre_existing
             } else {
                 &raw mut (*row).connections
             },

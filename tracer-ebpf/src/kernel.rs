@@ -39,6 +39,7 @@ struct SockHead {
     bits: u8,
 }
 
+const SKC_NUM: usize = 14;
 const SKC_FAMILY: usize = 16;
 const SKC_STATE: usize = 18;
 const SKC_NET: usize = 48;
@@ -80,6 +81,21 @@ impl Sock {
         Self(pointer)
     }
 
+    /// The socket behind a `struct file *`, if it is one and is fully set up.
+    #[inline(always)]
+    pub fn of_file(file: *const u8) -> Option<Self> {
+        let inode = read_pointer(file, offset!(file_inode))?;
+        if read::<u16>(inode, offset!(inode_mode))? & S_IFMT != S_IFSOCK {
+            return None;
+        }
+        let socket = read_pointer(file, offset!(file_private))?;
+        // A socket's file points back at it; anything else with S_IFSOCK does not.
+        if read_pointer(socket, offset!(socket_file))? != file {
+            return None;
+        }
+        read_pointer(socket, offset!(socket_sk)).map(Self)
+    }
+
     /// The pointer as a map key.
     #[inline(always)]
     pub fn key(self) -> u64 {
@@ -116,6 +132,12 @@ impl Sock {
         flow.remote_ip = v4_mapped(head.daddr);
         flow.local_ip = v4_mapped(head.rcv_saddr);
         true
+    }
+
+    /// `skc_num`: the local port, also of a listener; 0 once TCP is over.
+    #[inline(always)]
+    pub fn local_port(self) -> u16 {
+        read(self.0, SKC_NUM).unwrap_or_default()
     }
 
     /// `inet_sport`: set from the moment the port is chosen until the socket is gone.
@@ -203,13 +225,19 @@ impl Sock {
     }
 }
 
-/// The running `struct task_struct *`.
+/// A `struct task_struct *`.
 #[derive(Clone, Copy)]
-pub struct CurrentTask(*const u8);
+pub struct TaskStruct(*const u8);
 
-impl CurrentTask {
+impl TaskStruct {
     #[inline(always)]
-    pub fn get() -> Self {
+    pub fn new(pointer: *const u8) -> Self {
+        Self(pointer)
+    }
+
+    /// The running one.
+    #[inline(always)]
+    pub fn current() -> Self {
         // SAFETY: no arguments; the pointer is only used through checked reads.
         Self(unsafe { bpf_get_current_task() } as *const u8)
     }
@@ -223,6 +251,48 @@ impl CurrentTask {
         }
     }
 
+    /// Whether it is a thread of the kernel itself, which works for whoever asked it to.
+    #[inline(always)]
+    pub fn is_kernel_thread(self) -> bool {
+        const PF_KTHREAD: u32 = 0x0020_0000;
+        read::<u32>(self.0, offset!(task_flags)).unwrap_or_default() & PF_KTHREAD != 0
+    }
+
+    /// Process id.
+    #[inline(always)]
+    pub fn tgid(self) -> u32 {
+        read(self.0, offset!(task_tgid)).unwrap_or_default()
+    }
+
+    /// Thread id.
+    #[inline(always)]
+    pub fn tid(self) -> u32 {
+        read(self.0, offset!(task_pid)).unwrap_or_default()
+    }
+
+    /// Effective uid.
+    #[inline(always)]
+    pub fn uid(self) -> u32 {
+        read_pointer(self.0, offset!(task_cred))
+            .and_then(|cred| read(cred, offset!(cred_euid)))
+            .unwrap_or_default()
+    }
+
+    /// Id of its cgroup v2.
+    #[inline(always)]
+    pub fn cgroup(self) -> Option<u64> {
+        let set = read_pointer(self.0, offset!(task_cgroups))?;
+        let cgroup = read_pointer(set, offset!(css_cgroup))?;
+        let node = read_pointer(cgroup, offset!(cgroup_kn))?;
+        read(node, offset!(kn_id))
+    }
+
+    /// Writes `comm` of the thread.
+    #[inline(always)]
+    pub fn read_comm(self, name: &mut [u8; NAME_LEN]) {
+        read_into(self.0, offset!(task_comm), name);
+    }
+
     /// The socket behind descriptor `fd`, if it is one and is fully set up.
     #[inline(always)]
     pub fn socket(self, fd: u32) -> Option<Sock> {
@@ -233,16 +303,6 @@ impl CurrentTask {
             return None;
         }
         let array = read_pointer(table, offset!(fdt_fd))?;
-        let file = read_pointer(array, fd as usize * POINTER)?;
-        let inode = read_pointer(file, offset!(file_inode))?;
-        if read::<u16>(inode, offset!(inode_mode))? & S_IFMT != S_IFSOCK {
-            return None;
-        }
-        let socket = read_pointer(file, offset!(file_private))?;
-        // A socket's file points back at it; anything else with S_IFSOCK does not.
-        if read_pointer(socket, offset!(socket_file))? != file {
-            return None;
-        }
-        read_pointer(socket, offset!(socket_sk)).map(Sock)
+        read_pointer(array, fd as usize * POINTER).and_then(Sock::of_file)
     }
 }

@@ -163,7 +163,9 @@ pub fn take(sock: Sock, connection: &mut Connection, how: u32) -> bool {
     if connection.owner.tgid != 0 || !connection.is(flags::INBOUND) {
         return true;
     }
-    connection.accepted_ns = now();
+    if !connection.is(flags::PRE_EXISTING) {
+        connection.accepted_ns = now();
+    }
     connection.flags |= how;
     take_owner(connection);
     tell(sock, connection)
@@ -185,6 +187,9 @@ pub fn closing(sock: Sock) {
 /// `false` as in [`take`].
 #[inline(always)]
 fn take_closer(sock: Sock, connection: &mut Connection, held: bool) -> bool {
+    if task::is_kernel_thread() {
+        return true;
+    }
     if connection.closer.tgid == 0 {
         task::write_current(&mut connection.closer);
     }

@@ -1,7 +1,7 @@
 //! conntracer's eBPF programs.
 //!
 //! A hook turns its calling convention into `(socket, value)` and calls a handler of [`lifecycle`]
-//! or [`traffic`]; what happens next is the same on every backend. A new hook is one small file in
+//! [`traffic`] or [`older`]; what happens next is the same on every backend. A new hook is one small file in
 //! `hooks/`.
 //!
 //! | program | hook | handler | purpose | since |
@@ -16,6 +16,8 @@
 //! | `connect_fentry`, `connect_kprobe` | `tcp_connect` | `bound` | the port of an attempt | 5.5, 4.17 |
 //! | `graft_fentry`, `graft_kprobe` | `security_sock_graft` | `accepted` | the accepting process | 5.5, 4.17 |
 //! | `release_sock_fentry`, `release_sock_kprobe` | `release_sock` | `settle` | bytes, by process, and accepts | 5.5, 4.17 |
+//! | `older_listeners`, `older_sockets` | `iter/tcp` | `listener`, `socket` | connections older than the tracer | 5.9 |
+//! | `older_owners` | `iter/task_file` | `held` | who holds them | 5.8 |
 //!
 //! Which of them are attached is the backend's choice, a table in the user side.
 //!
@@ -35,6 +37,7 @@ mod hooks;
 mod kernel;
 mod lifecycle;
 mod maps;
+mod older;
 mod table;
 mod task;
 mod traffic;

@@ -14,6 +14,7 @@ use tracer_common::{
     counters::Counter,
     filter::{Filter, IdKey, MAX_IDS, PORT_WORDS},
     folded::{FOLDED_ROWS, FoldedKey, FoldedTotals},
+    listener::{ListenerKey, MAX_LISTENERS},
     offsets::Offsets,
     users::{UserKey, UserTotals},
 };
@@ -61,6 +62,11 @@ pub static LOCAL_PORTS: Array<u64> = Array::with_max_entries(PORT_WORDS, 0);
 /// See [`LOCAL_PORTS`].
 #[map]
 pub static REMOTE_PORTS: Array<u64> = Array::with_max_entries(PORT_WORDS, 0);
+
+/// Filled by the snapshot of older sockets.
+#[map]
+pub static LISTENERS: HashMap<ListenerKey, u8> =
+    HashMap::with_max_entries(MAX_LISTENERS, BPF_F_NO_PREALLOC);
 
 /// Pids, uids and namespaces of the filter; small, so preallocated.
 #[map]

@@ -45,7 +45,7 @@ pub fn create(
     table_full: Option<Counter>,
 ) -> Option<&'static mut Connection> {
     let netns = sock.netns();
-    let verdict = filter::judge_birth(sock, flags & flags::INBOUND != 0, netns);
+    let verdict = filter::judge_birth(sock, flags, netns);
     if verdict == Verdict::Drop {
         return None;
     }

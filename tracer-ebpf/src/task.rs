@@ -3,7 +3,13 @@
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
 use tracer_common::connection::Task;
 
-use crate::kernel::CurrentTask;
+use crate::kernel::TaskStruct;
+
+/// Whether the kernel itself is running, for a process that is not known here.
+#[inline(always)]
+pub fn is_kernel_thread() -> bool {
+    TaskStruct::current().is_kernel_thread()
+}
 
 /// The running process's id.
 #[inline(always)]
@@ -23,13 +29,23 @@ pub fn current_uid() -> u32 {
     bpf_get_current_uid_gid() as u32
 }
 
+/// Writes a task that is not running to where it is kept.
+#[inline(always)]
+pub fn write(from: TaskStruct, task: &mut Task) {
+    task.tid = from.tid();
+    task.uid = from.uid();
+    from.read_comm(&mut task.thread);
+    from.read_leader(&mut task.name, &mut task.start_ns);
+    task.tgid = from.tgid();
+}
+
 /// Writes the running task to where it is kept.
 #[inline(always)]
 pub fn write_current(task: &mut Task) {
     task.tid = current_tid();
     task.uid = current_uid();
     task.thread = bpf_get_current_comm().unwrap_or_default();
-    CurrentTask::get().read_leader(&mut task.name, &mut task.start_ns);
+    TaskStruct::current().read_leader(&mut task.name, &mut task.start_ns);
     // Last: a task with an id is complete.
     task.tgid = current_tgid();
 }

@@ -35,6 +35,7 @@ pub fn settle(sock: Sock) {
     if connection.owner.tgid == 0
         && connection.is(flags::INBOUND)
         && sock.is_held()
+        && !task::is_kernel_thread()
         && !take(sock, connection, 0)
     {
         return;
@@ -154,6 +155,10 @@ fn settle_receives(sock: Sock, connection: &mut Connection) -> u64 {
 #[inline(always)]
 fn credit(sock: Sock, connection: &mut Connection, epoch: u32, send: bool, bytes: u64) {
     let tgid = task::current_tgid();
+    if connection.owner.tgid != tgid && task::is_kernel_thread() {
+        // In the total, without a process.
+        return touch(sock, connection, epoch);
+    }
     if connection.owner.tgid == 0 && !take(sock, connection, flags::OWNER_INFERRED) {
         return;
     }
@@ -174,6 +179,11 @@ fn credit(sock: Sock, connection: &mut Connection, epoch: u32, send: bool, bytes
     if emit::wants(feature::IO) {
         emit::io(sock.key(), connection, send, bytes, now());
     }
+    touch(sock, connection, epoch);
+}
+
+#[inline(always)]
+fn touch(sock: Sock, connection: &mut Connection, epoch: u32) {
     if emit::wants(feature::TRAFFIC) && connection.epoch != epoch && emit::touched(sock.key()) {
         connection.epoch = epoch;
     }

@@ -8,7 +8,7 @@ use tracer_common::{
 };
 
 use crate::{
-    kernel::CurrentTask,
+    kernel::TaskStruct,
     maps::{NO_USER, USERS, add, count},
     task,
 };
@@ -51,7 +51,7 @@ fn join(key: UserKey, connection: &mut Connection) -> Option<*mut UserTotals> {
         // SAFETY: `user` points at a live value, and only the inserter writes these fields.
         let row = unsafe { &mut *user };
         row.uid = task::current_uid();
-        CurrentTask::get().read_leader(&mut row.name, &mut row.start_ns);
+        TaskStruct::current().read_leader(&mut row.name, &mut row.start_ns);
         row.next = connection.last_user;
         connection.last_user = key.tgid;
     }

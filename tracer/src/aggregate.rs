@@ -119,6 +119,7 @@ impl Aggregate {
             },
             connects: if inbound { 0 } else { totals.connections },
             failures: totals.failures,
+            pre_existing: totals.pre_existing,
             tx: totals.tx,
             rx: totals.rx,
             ..Counts::default()
@@ -273,7 +274,11 @@ struct Row<'a> {
 }
 
 fn busiest_first(counts: &Counts) -> std::cmp::Reverse<(u64, u64)> {
-    let connections = counts.accepts + counts.connects + counts.failures + counts.unaccepted;
+    let connections = counts.accepts
+        + counts.connects
+        + counts.failures
+        + counts.unaccepted
+        + counts.pre_existing;
     std::cmp::Reverse((connections, counts.tx + counts.rx))
 }
 
@@ -297,6 +302,7 @@ fn counts(record: &Record) -> Option<Counts> {
         EventKind::Close | EventKind::OpenAtExit => {
             let accepted = record.process.is_some();
             match record.direction {
+                _ if record.pre_existing => counts.pre_existing = 1,
                 Direction::Inbound => {
                     counts.accepts = u64::from(accepted);
                     counts.unaccepted = u64::from(!accepted);

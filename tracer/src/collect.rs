@@ -22,6 +22,13 @@ const DRAIN: usize = 4096;
 /// Connections looked up in one go.
 const LOOK_UPS: usize = 1024;
 
+/// Counters of calls on sockets without an entry.
+const EARLY: [Counter; 3] = [
+    Counter::UntrackedAccepts,
+    Counter::UntrackedTx,
+    Counter::UntrackedRx,
+];
+
 /// Reads the kernel side.
 pub struct Collector {
     maps: Maps,
@@ -31,6 +38,8 @@ pub struct Collector {
     /// Sockets that moved bytes in this traffic interval.
     touched: HashSet<u64>,
     unknown_records: u64,
+    /// What was counted on older sockets before they were known.
+    too_early: [u64; EARLY.len()],
     late_news_seen: u64,
     folded_seen: u64,
     /// News were late: the table has something that nobody told us.
@@ -53,12 +62,19 @@ impl Collector {
             traffic,
             touched: HashSet::new(),
             unknown_records: 0,
+            too_early: [0; EARLY.len()],
             late_news_seen: 0,
             folded_seen: 0,
             sweep_due: false,
             users_scanned: false,
             orphans: HashSet::new(),
         })
+    }
+
+    /// From now on every socket that has no entry misses one; before, it may have been an older one
+    /// that had none yet.
+    pub fn older_are_known(&mut self) {
+        self.too_early = EARLY.map(|counter| self.maps.counter(counter));
     }
 
     /// Reads the ring, and what did not fit into it. Returns whether more is waiting.
@@ -236,15 +252,18 @@ impl Collector {
     /// What the kernel side and the ring reader know to be missing or late.
     fn loss(&self) -> Loss {
         let count = |counter| self.maps.counter(counter);
+        let [untracked_accepts, untracked_tx, untracked_rx] =
+            std::array::from_fn(|index| count(EARLY[index]).saturating_sub(self.too_early[index]));
         Loss {
             late_news: count(Counter::RingFull),
             folded_connections: count(Counter::Folded),
             io_records: count(Counter::IoRingFull),
             untracked_inbound: count(Counter::TableFullInbound),
             untracked_outbound: count(Counter::TableFullOutbound),
-            untracked_accepts: count(Counter::UntrackedAccepts),
-            untracked_tx: count(Counter::UntrackedTx),
-            untracked_rx: count(Counter::UntrackedRx),
+            untracked_older: count(Counter::TableFullOlder),
+            untracked_accepts,
+            untracked_tx,
+            untracked_rx,
             lost_connections: count(Counter::FoldLost),
             lost_tx: count(Counter::FoldLostTx),
             lost_rx: count(Counter::FoldLostRx),

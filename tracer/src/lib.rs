@@ -27,6 +27,7 @@ pub mod fdinfo;
 pub mod host;
 pub mod identity;
 pub mod names;
+pub mod namespaces;
 pub mod options;
 pub mod ports;
 pub mod preflight;

@@ -16,7 +16,7 @@
 
 pub mod compare;
 pub mod mib;
-pub mod namespaces;
+pub mod readings;
 pub mod seen;
 
 pub use compare::Reconciliation;
@@ -28,8 +28,7 @@ use crate::options::FilterOptions;
 use crate::summary::Loss;
 use compare::Bounds;
 use mib::Counters;
-
-type Readings = BTreeMap<u32, Counters>;
+use readings::{Places, Readings};
 
 /// Reads the kernel's counters when our count starts and when it stops.
 #[derive(Debug)]
@@ -59,12 +58,12 @@ impl Watch {
     /// Makes a change, which starts or stops our count, between two readings.
     pub fn around<T>(watch: &mut Option<Self>, change: impl FnOnce() -> T) -> T {
         let Some(watch) = watch else { return change() };
-        let found = namespaces::find(&watch.wanted);
-        let before = found.read();
+        let places = Places::find(&watch.wanted);
+        let before = places.read();
         let result = change();
-        let after = found.read();
+        let after = places.read();
         if watch.moments.is_empty() {
-            watch.unread = found.without_reading(&after);
+            watch.unread = places.without(&after);
             // Who names a namespace means one that exists already.
             watch.unread.extend(
                 watch

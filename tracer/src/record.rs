@@ -193,6 +193,12 @@ pub struct Bytes {
     /// Part of `rx` whose process is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unattributed_rx: Option<u64>,
+    /// Of a connection older than the run: sent before its start, not part of `tx`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before_tx: Option<u64>,
+    /// Received before its start, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before_rx: Option<u64>,
 }
 
 /// cgroup v2 of the owner.
@@ -276,6 +282,10 @@ pub struct Record {
     /// Who ended it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub closed_by: Option<ClosedBy>,
+    /// Older than the run: `direction` is inferred from who listens, `process` from who holds the
+    /// socket.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub pre_existing: bool,
     /// How the kernel counts it; not part of the schema.
     #[serde(skip)]
     pub ending: Ending,

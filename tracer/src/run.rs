@@ -61,8 +61,10 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
     let traffic = options.events != Events::Lifecycle;
     let mut kernel = Watch::new(&options.filter);
     let maps = tracer.take_maps()?;
-    let collector = Watch::around(&mut kernel, || Collector::start(maps, track, traffic))?;
+    let mut collector = Watch::around(&mut kernel, || Collector::start(maps, track, traffic))?;
     let started = Instant::now();
+    start::find_older(&options, &mut tracer)?;
+    collector.older_are_known();
     start::say_ready(&mut options, &tracer)?;
 
     let mut tracing = Tracing {

@@ -10,6 +10,7 @@ use tracer_common::config::feature;
 
 use crate::bpf::loader::{LoadError, Settings, Tracer};
 use crate::bpf::programs::{Backend, Failure, Need};
+use crate::namespaces;
 use crate::options::{AcceptHooks, Events, Options, OutputFormat};
 use crate::ports::PortSet;
 use crate::preflight::{AcceptHooksPossible, Machine, memlock};
@@ -67,6 +68,22 @@ fn say_missing(failure: &Failure, options: &Options, machine: &Machine) -> anyho
             }
             say(&format!("note: no accept hooks ({reason}): {lost}"));
         }
+    }
+    Ok(())
+}
+
+/// Finds the connections that are older than this run, and says where it cannot.
+pub fn find_older(options: &Options, tracer: &mut Tracer) -> anyhow::Result<()> {
+    let wanted = &options.filter.netns;
+    let namespaces = namespaces::all(|inode| wanted.is_empty() || wanted.contains(&inode));
+    let closed = tracer
+        .find_older(&namespaces)
+        .context("cannot look for connections that are older than this run")?;
+    if closed > 0 {
+        say(&format!(
+            "note: connections older than this run are not known in {closed} other network \
+             namespaces, which only CAP_SYS_ADMIN may enter"
+        ));
     }
     Ok(())
 }

@@ -21,6 +21,8 @@ pub struct Counts {
     pub failures: u64,
     /// Inbound connections that no process took.
     pub unaccepted: u64,
+    /// Connections older than the run, whose accept or connect nobody counted.
+    pub pre_existing: u64,
     /// Connections still open at the end, part of the counts above.
     pub open: u64,
     /// Bytes sent.
@@ -35,6 +37,7 @@ impl std::ops::AddAssign for Counts {
         self.connects += other.connects;
         self.failures += other.failures;
         self.unaccepted += other.unaccepted;
+        self.pre_existing += other.pre_existing;
         self.open += other.open;
         self.tx += other.tx;
         self.rx += other.rx;
@@ -102,7 +105,9 @@ pub struct Loss {
     pub untracked_inbound: u64,
     /// Outbound attempts without a table entry: in no table.
     pub untracked_outbound: u64,
-    /// Accept calls whose connection has no table entry (older than the tracer, or table full).
+    /// Connections older than the run without a table entry: in no table.
+    pub untracked_older: u64,
+    /// Accept calls whose connection has no table entry.
     pub untracked_accepts: u64,
     /// Bytes sent on sockets without a table entry: in no table.
     pub untracked_tx: u64,

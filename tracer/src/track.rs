@@ -227,16 +227,17 @@ impl Track {
             is_new
         };
         let inbound = connection.is(flags::INBOUND);
-        if tell(told::OPEN, !inbound) {
+        let older = connection.is(flags::PRE_EXISTING);
+        if tell(told::OPEN, !inbound && !older) {
             out.push(self.record(EventKind::Open, key, connection, connection.birth_ns));
         }
         if tell(
             told::ESTABLISHED,
-            !inbound && connection.established_ns != 0,
+            !inbound && connection.established_ns != 0 && !was_established_before(connection),
         ) {
             let at = connection.established_ns;
             let mut record = self.record(EventKind::Established, key, connection, at);
-            record.latency_ns = Some(at.saturating_sub(connection.birth_ns));
+            record.latency_ns = since_birth(connection, at);
             out.push(record);
         }
         if tell(
@@ -252,7 +253,7 @@ impl Track {
             if tell(told::ENDED, true) {
                 let at = connection.closed_ns;
                 let mut record = self.record(EventKind::Failed, key, connection, at);
-                record.latency_ns = Some(at.saturating_sub(connection.birth_ns));
+                record.latency_ns = since_birth(connection, at);
                 record.reason = Some(classify::failure(connection));
                 record.retransmits = Some(connection.tcp.retransmits);
                 out.push(record);
@@ -325,6 +326,7 @@ impl Track {
             retransmits: None,
             reason: None,
             closed_by: None,
+            pre_existing: connection.is(flags::PRE_EXISTING),
             ending: Ending::of(connection),
         }
     }
@@ -337,6 +339,17 @@ fn direction(connection: &Connection) -> Direction {
     } else {
         Direction::Outbound
     }
+}
+
+/// Whether the snapshot found it established.
+fn was_established_before(connection: &Connection) -> bool {
+    connection.is(flags::PRE_EXISTING) && connection.established_ns == connection.birth_ns
+}
+
+/// Time from a birth that was seen.
+fn since_birth(connection: &Connection, at_ns: u64) -> Option<u64> {
+    let is_seen = !connection.is(flags::PRE_EXISTING);
+    is_seen.then(|| at_ns.saturating_sub(connection.birth_ns))
 }
 
 /// Handshake done to accepted, where the accept was seen; a process can be faster than the news of
@@ -358,14 +371,10 @@ fn end(record: &mut Record, connection: &Connection, at_ns: u64) {
     } else {
         connection.closed_ns
     };
-    record.duration_ns = Some(over_at.saturating_sub(connection.birth_ns));
+    record.duration_ns = since_birth(connection, over_at);
     record.queue_ns = queued(connection);
     if connection.established_ns != 0 && !connection.is(flags::INBOUND) {
-        record.latency_ns = Some(
-            connection
-                .established_ns
-                .saturating_sub(connection.birth_ns),
-        );
+        record.latency_ns = since_birth(connection, connection.established_ns);
     }
     if connection.closer.tgid != 0 {
         let Task { tgid, name, .. } = connection.closer;
@@ -391,6 +400,7 @@ fn totals(connection: &Connection, users: &[User]) -> Bytes {
         .is(flags::HAS_COUNTERS)
         .then_some(&connection.tcp);
     let before = u8::try_from(connection.state_before_close).unwrap_or_default();
+    let is_older = connection.is(flags::PRE_EXISTING);
     Bytes {
         tx,
         rx,
@@ -398,6 +408,8 @@ fn totals(connection: &Connection, users: &[User]) -> Bytes {
         unsent: counters.map(|tcp| tcp.unsent(before)),
         unattributed_tx: Some(tx.saturating_sub(user_tx)),
         unattributed_rx: Some(rx.saturating_sub(user_rx)),
+        before_tx: is_older.then_some(connection.before_tx),
+        before_rx: is_older.then_some(connection.before_rx),
     }
 }
 

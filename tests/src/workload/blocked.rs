@@ -199,7 +199,7 @@ fn answer(question: usize) -> usize {
 }
 
 /// Each child costs two pipes, each connection a descriptor; children inherit the limit.
-fn raise_limit_of_files() -> anyhow::Result<()> {
+pub(super) fn raise_limit_of_files() -> anyhow::Result<()> {
     let maximum = getrlimit(Resource::Nofile).maximum;
     let limit = Rlimit {
         current: maximum,

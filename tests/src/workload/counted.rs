@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use crate::truth::{End, Share, canonical};
@@ -43,6 +44,8 @@ pub(super) struct Counted {
     local: SocketAddr,
     remote: SocketAddr,
     style: Style,
+    /// What TCP has carried for `tx`, where that is not the same.
+    pub(super) wire_tx: Option<u64>,
     /// Sum of what send calls returned.
     pub(super) tx: u64,
     /// Sum of what receive calls returned.
@@ -66,6 +69,7 @@ impl Counted {
             local,
             remote,
             style: Style::default(),
+            wire_tx: None,
             tx: 0,
             rx: 0,
         })
@@ -109,6 +113,12 @@ impl Counted {
 
     /// One send call of at most `length` bytes.
     pub(super) fn send_some(&mut self, length: usize) -> io::Result<usize> {
+        let sent = uninterrupted(|| self.send_once(length))?;
+        self.tx += sent as u64;
+        Ok(sent)
+    }
+
+    fn send_once(&self, length: usize) -> io::Result<usize> {
         let data = &PAYLOAD[..length.min(CHUNK)];
         let sent = match self.style {
             Style::Plain | Style::Peek => (&self.stream).write(data)?,
@@ -125,13 +135,19 @@ impl Counted {
                 send(&self.stream, data, more | SendFlags::NOSIGNAL)?
             }
         };
-        self.tx += sent as u64;
         Ok(sent)
     }
 
     /// Receives up to `buffer.len()` bytes; 0 is the end of the stream or a reset.
     pub(super) fn recv_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let result = match self.style {
+        let result = uninterrupted(|| self.recv_once(buffer));
+        let received = tolerate(result)?.unwrap_or(0);
+        self.rx += received as u64;
+        Ok(received)
+    }
+
+    fn recv_once(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.style {
             Style::Plain => (&self.stream).read(buffer),
             Style::Vectored => {
                 let (head, tail) = buffer.split_at_mut(buffer.len() / 3);
@@ -145,10 +161,7 @@ impl Counted {
             Style::Whole => recv(&self.stream, buffer, RecvFlags::WAITALL)
                 .map(|(n, _)| n)
                 .map_err(Into::into),
-        };
-        let received = tolerate(result)?.unwrap_or(0);
-        self.rx += received as u64;
-        Ok(received)
+        }
     }
 
     /// Fills `buffer`; false if the stream ended before.
@@ -190,7 +203,7 @@ impl Counted {
             tv_sec: PATIENCE.as_secs().cast_signed(),
             tv_nsec: 0,
         };
-        if poll(&mut fds, Some(&timeout))? == 0 {
+        if retry_on_intr(|| poll(&mut fds, Some(&timeout)))? == 0 {
             return Err(hang());
         }
         Ok(fds[0].revents())
@@ -214,27 +227,50 @@ impl Counted {
 
     /// The end as it is now, still open.
     pub(super) fn end(&self, ending: &str) -> End {
-        let pid = std::process::id();
-        let shares = vec![Share {
-            pid,
-            tx: self.tx,
-            rx: self.rx,
-        }];
+        let end = own_end(self.local, self.remote, (self.tx, self.rx), ending);
         End {
-            local: canonical(self.local),
-            remote: canonical(self.remote),
-            v6_socket: self.local.is_ipv6(),
-            owner_pid: Some(pid),
-            owner_uid: Some(rustix::process::geteuid().as_raw()),
-            users: shares
-                .into_iter()
-                .filter(|share| share.tx + share.rx > 0)
-                .collect(),
             closer_pid: None,
-            tx: self.tx,
-            rx: self.rx,
-            accepted: true,
-            ending: ending.to_owned(),
+            wire_tx: self.wire_tx,
+            ..end
+        }
+    }
+}
+
+/// An end that this process alone opened, used (sent and received bytes) and closed.
+pub(super) fn own_end(
+    local: SocketAddr,
+    remote: SocketAddr,
+    (tx, rx): (u64, u64),
+    ending: &str,
+) -> End {
+    let pid = std::process::id();
+    let share = Share { pid, tx, rx };
+    End {
+        local: canonical(local),
+        remote: canonical(remote),
+        v6_socket: local.is_ipv6(),
+        owner_pid: Some(pid),
+        owner_uid: Some(rustix::process::geteuid().as_raw()),
+        users: Some(share)
+            .into_iter()
+            .filter(|share| share.tx + share.rx > 0)
+            .collect(),
+        closer_pid: Some(pid),
+        tx,
+        rx,
+        wire_tx: None,
+        accepted: true,
+        ending: ending.to_owned(),
+    }
+}
+
+/// Calls again when something interrupted the call: `io_uring` and debuggers do that, and a socket
+/// with a time limit does not resume by itself.
+pub(super) fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result,
         }
     }
 }

@@ -10,7 +10,8 @@ mod failed;
 mod handoff;
 mod hold;
 mod named;
-mod paths;
+mod older;
+mod path;
 mod reconnect;
 mod report;
 mod worker;
@@ -44,10 +45,12 @@ enum Scenario {
     NeverAccepted(CountArgs),
     /// Opens connections, uses them, and keeps them until standard input ends.
     Hold(CountArgs),
+    /// Uses connections, waits at the gate, and uses them again.
+    Older(CountArgs),
+    /// One of many ways to move bytes and to end: `path --list` names them.
+    Path(path::PathArgs),
     /// Many tasks wait for a connection each, on one listener.
     Blocked(BlockedArgs),
-    /// Every way to move bytes: partial writes, sendfile, splice and more.
-    Paths(CountArgs),
     /// Sockets that are disconnected and connect again.
     Reconnect(CountArgs),
     /// Processes with awkward names use a connection each.
@@ -61,7 +64,13 @@ enum Scenario {
     #[command(hide = true)]
     ChurnServer(churn::ServerArgs),
     #[command(hide = true)]
+    PathClient(path::ClientArgs),
+    #[command(hide = true)]
+    PathServer(CountArgs),
+    #[command(hide = true)]
     HoldServer(CountArgs),
+    #[command(hide = true)]
+    OlderServer(CountArgs),
     #[command(hide = true)]
     BlockedServer(blocked::ServerArgs),
     #[command(hide = true)]
@@ -154,6 +163,8 @@ struct NamedArgs {
     names: Vec<String>,
 }
 
+pub use path::names as path_names;
+
 /// Runs the scenario that the command line names.
 pub fn main() -> anyhow::Result<()> {
     match Cli::parse().scenario {
@@ -165,15 +176,19 @@ pub fn main() -> anyhow::Result<()> {
         Scenario::Refused(args) => failed::refused(args.connections),
         Scenario::NeverAccepted(args) => failed::never_accepted(args.connections),
         Scenario::Hold(args) => hold::run(args.connections),
+        Scenario::Older(args) => older::run(args.connections),
+        Scenario::Path(args) => path::run(&args),
         Scenario::Blocked(args) => blocked::run(&args),
-        Scenario::Paths(args) => paths::run(args.connections),
         Scenario::Reconnect(args) => reconnect::run(args.connections),
         Scenario::Named(args) => named::run(&args.names),
         Scenario::EchoClient(args) => echo::client(&args),
         Scenario::Worker(args) => worker::main(&args),
         Scenario::ChurnClient(args) => churn::client(&args),
         Scenario::ChurnServer(args) => churn::server(&args),
+        Scenario::PathClient(args) => path::client(&args),
+        Scenario::PathServer(args) => path::server(args.connections),
         Scenario::HoldServer(args) => hold::server(args.connections),
+        Scenario::OlderServer(args) => older::server(args.connections),
         Scenario::BlockedServer(args) => blocked::server(&args),
         Scenario::BlockedClient(args) => blocked::client(&args),
         Scenario::NamedChild(args) => named::child(&args.names),

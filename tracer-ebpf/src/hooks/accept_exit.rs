@@ -5,7 +5,7 @@
 use aya_ebpf::{macros::tracepoint, programs::TracePointContext};
 
 use crate::{
-    kernel::CurrentTask,
+    kernel::TaskStruct,
     lifecycle::{self, Reporter},
 };
 
@@ -31,7 +31,7 @@ fn report(ctx: &TracePointContext, reporter: Reporter) {
     // SAFETY: `RET` lies inside the record of every `sys_exit_*` event.
     let result: i64 = unsafe { ctx.read_at(RET) }.unwrap_or(-1);
     if let Ok(fd) = u32::try_from(result)
-        && let Some(sock) = CurrentTask::get().socket(fd)
+        && let Some(sock) = TaskStruct::current().socket(fd)
         && sock.is_tcp()
     {
         lifecycle::accepted(sock, reporter);

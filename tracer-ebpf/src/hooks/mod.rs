@@ -6,5 +6,6 @@ mod connect;
 mod destroy_sock;
 mod graft;
 mod length;
+mod older;
 mod release_sock;
 mod set_state;

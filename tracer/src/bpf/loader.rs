@@ -19,9 +19,11 @@ use super::classic;
 use super::log::Log;
 use super::object::{self, ObjectError};
 use super::offsets::{self, OffsetsError};
-use super::programs::{self, Backend, Failure, Need, PROGRAMS, Spec};
+use super::older;
+use super::programs::{self, Backend, Failure, Hook, Need, PROGRAMS, Spec};
 use super::snapshot::Maps;
 use super::undisturbed::MapCalls;
+use crate::namespaces::Namespace;
 use crate::options::values::DEFAULT_MAX_CONNECTIONS;
 use crate::preflight::kernel_release;
 use crate::preflight::memlock::MapSize;
@@ -291,6 +293,16 @@ impl Tracer {
             attached,
             preempting: kernel.preempting,
         })
+    }
+
+    /// Finds the connections that are older than the programs, in these namespaces; returns in how
+    /// many of them it may not.
+    pub fn find_older(&mut self, namespaces: &[Namespace]) -> io::Result<usize> {
+        let without = |failure: &Failure| matches!(failure.spec.hook, Hook::Iterator(_));
+        if self.missing.iter().any(without) {
+            return Ok(0);
+        }
+        older::take(&mut self.ebpf, namespaces)
     }
 
     /// Whether a program is attached.

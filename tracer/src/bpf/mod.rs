@@ -8,6 +8,7 @@ pub mod loader;
 pub mod log;
 pub mod object;
 pub mod offsets;
+mod older;
 pub mod programs;
 pub mod ring;
 pub mod snapshot;

@@ -88,6 +88,15 @@ fields! {
     task_leader: Pointer = "task_struct", "group_leader";
     task_comm: Name = "task_struct", "comm";
     task_start: U64 = "task_struct", "start_boottime" | "real_start_time";
+    task_flags: U32 = "task_struct", "flags";
+    task_tgid: U32 = "task_struct", "tgid";
+    task_pid: U32 = "task_struct", "pid";
+    task_cred: Pointer = "task_struct", "cred";
+    cred_euid: U32 = "cred", "euid.val";
+    task_cgroups: Pointer = "task_struct", "cgroups";
+    css_cgroup: Pointer = "css_set", "dfl_cgrp";
+    cgroup_kn: Pointer = "cgroup", "kn";
+    kn_id: U64 = "kernfs_node", "id";
     task_files: Pointer = "task_struct", "files";
     files_fdt: Pointer = "files_struct", "fdt";
     fdt_max_fds: U32 = "fdtable", "max_fds";

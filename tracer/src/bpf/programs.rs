@@ -1,6 +1,6 @@
 //! The programs as a table of data, and one loop that attaches them.
 
-use aya::programs::{BtfTracePoint, FEntry, KProbe, Program, ProgramError, TracePoint};
+use aya::programs::{BtfTracePoint, FEntry, Iter, KProbe, Program, ProgramError, TracePoint};
 use aya::{Btf, Ebpf};
 use tracer_common::config::feature;
 
@@ -65,6 +65,8 @@ pub enum Hook {
     Fentry(&'static str),
     /// A breakpoint at a function's entry.
     Kprobe(&'static str),
+    /// Called for every object of a kind, when someone reads.
+    Iterator(&'static str),
 }
 
 impl std::fmt::Display for Hook {
@@ -76,6 +78,7 @@ impl std::fmt::Display for Hook {
             }
             Self::Fentry(function) => write!(f, "fentry {function}"),
             Self::Kprobe(function) => write!(f, "kprobe {function}"),
+            Self::Iterator(objects) => write!(f, "iterator {objects}"),
         }
     }
 }
@@ -161,6 +164,7 @@ const NO_SENT: Need =
     Need::Bytes("bytes sent are known at the end of a connection only, and not per process");
 const NO_RECEIVED: Need =
     Need::Bytes("bytes received are known at the end of a connection only, and not per process");
+const NO_OLDER: Need = Need::Optional("connections older than this run are not known");
 const NO_ACCEPT: Need = Need::AcceptHooks(
     "an accepted connection has its process only from its first send, receive or close on",
 );
@@ -173,7 +177,7 @@ const NO_GRAFT: Need =
 /// be had is found out early; the life cycle comes last, because a connection that is born with a
 /// table entry must not move bytes unseen. Of two that report the same events, the one that counts
 /// what finds no room comes last: they run in the order of attachment.
-pub static PROGRAMS: [Spec; 18] = [
+pub static PROGRAMS: [Spec; 21] = [
     program("connect_fentry", Hook::Fentry("tcp_connect"), FENTRY),
     program("release_sock_fentry", Hook::Fentry("release_sock"), FENTRY),
     Spec {
@@ -278,6 +282,21 @@ pub static PROGRAMS: [Spec; 18] = [
         Hook::BtfTracepoint("inet_sock_set_state"),
         EVERY,
     ),
+    Spec {
+        need: NO_OLDER,
+        since: "5.9",
+        ..program("older_listeners", Hook::Iterator("tcp"), EVERY)
+    },
+    Spec {
+        need: NO_OLDER,
+        since: "5.9",
+        ..program("older_sockets", Hook::Iterator("tcp"), EVERY)
+    },
+    Spec {
+        need: NO_OLDER,
+        since: "5.8",
+        ..program("older_owners", Hook::Iterator("task_file"), EVERY)
+    },
 ];
 
 /// Why a program could not be attached, in the kernel's words.
@@ -304,6 +323,9 @@ pub(super) fn attach(ebpf: &mut Ebpf, btf: &Btf, spec: &'static Spec) -> Result<
         }
         Hook::Kprobe(function) => {
             attach_kprobe(program, function).map_err(|error| failed(refusal(&error)))
+        }
+        Hook::Iterator(objects) => {
+            load_iterator(program, btf, objects).map_err(|error| failed(refusal(&error)))
         }
         Hook::Tracepoints(category, events) => {
             with_tracefs(|| attach_classic(program, category, events))
@@ -332,6 +354,12 @@ fn attach_kprobe(program: &mut Program, function: &str) -> Result<(), ProgramErr
     program.load()?;
     program.attach(function, 0)?;
     Ok(())
+}
+
+/// It is attached anew for each pass.
+fn load_iterator(program: &mut Program, btf: &Btf, objects: &str) -> Result<(), ProgramError> {
+    let program: &mut Iter = program.try_into()?;
+    program.load(objects, btf)
 }
 
 fn attach_classic(

@@ -57,7 +57,7 @@ fn inode_of(path: &str) -> Result<u32, NetnsError> {
 }
 
 /// `net:[4026531840]`, and only of the type `net`.
-pub fn inode_in_link(target: &str) -> Option<u32> {
+fn inode_in_link(target: &str) -> Option<u32> {
     target
         .strip_prefix("net:[")?
         .strip_suffix(']')?

@@ -110,7 +110,7 @@ pub struct Reconciliation {
     /// Namespaces in which anything happened.
     pub compared: Vec<Row>,
     /// Namespaces with connections whose counters could not be read at the start and at the end:
-    /// no process was in them.
+    /// they had no process and no name then, or may not be entered.
     pub not_compared: Vec<u32>,
 }
 
@@ -150,8 +150,8 @@ pub fn compare(seen: &Tally, bounds: &BTreeMap<u32, Bounds>, loss: &Loss) -> Rec
 fn row(netns: u32, seen: Seen, bounds: &Bounds, loss: &Loss) -> Row {
     let Bounds { low, high, .. } = bounds;
     let table_full = [loss.untracked_outbound, loss.untracked_inbound];
-    // Ends are counted by connections of both directions, and by older ones.
-    let either = table_full[0] + table_full[1];
+    // Connections of both directions have ends, and older ones.
+    let of_any_kind = table_full[0] + table_full[1] + loss.untracked_older;
     let count = |ours: u64, [low, high]: [u64; 2], untracked: u64, is_end: bool| {
         let mut count = Count {
             seen: ours,
@@ -159,7 +159,8 @@ fn row(netns: u32, seen: Seen, bounds: &Bounds, loss: &Loss) -> Row {
             high,
             cause: None,
         };
-        if count.differs() {
+        let difference = count.missing() + count.surplus();
+        if difference > 0 {
             let causes = [
                 (bounds.is_new, Cause::FoundLate),
                 (is_end && seen.folded > 0, Cause::Folded),
@@ -168,11 +169,13 @@ fn row(netns: u32, seen: Seen, bounds: &Bounds, loss: &Loss) -> Row {
                     count.missing() > 0 && loss.lost_connections > 0,
                     Cause::BuffersFull,
                 ),
+                (loss.missed_probes > 0, Cause::MissedProbes),
+                // An end that belongs to no handshake of this run, or one that is told as if its
+                // handshake did, since it waited for its accept when the run began.
                 (
-                    count.missing() > 0 && is_end && bounds.established_before > 0,
+                    (count.missing() > 0) == is_end && difference <= bounds.established_before,
                     Cause::OlderConnections,
                 ),
-                (loss.missed_probes > 0, Cause::MissedProbes),
             ];
             let known = causes.into_iter().find(|(applies, _)| *applies);
             count.cause = Some(known.map_or(Cause::Unknown, |(_, cause)| cause));
@@ -197,11 +200,11 @@ fn row(netns: u32, seen: Seen, bounds: &Bounds, loss: &Loss) -> Row {
             table_full[1],
             false,
         ),
-        failures: count(seen.failures, failures, either, true),
+        failures: count(seen.failures, failures, of_any_kind, true),
         resets: count(
             seen.resets,
             [low.estab_resets, high.estab_resets],
-            either,
+            of_any_kind,
             true,
         ),
         listen_overflows: high.listen_overflows,
@@ -349,6 +352,30 @@ pub(crate) mod tests {
         seen.add_folded(&key, &totals);
         let [_, resets] = ends(&seen, folded);
         assert_eq!(resets.cause, Some(Cause::Folded));
+    }
+
+    #[test]
+    fn a_handshake_too_many_waited_for_its_accept_since_before() {
+        let mut seen = Tally::default();
+        let key = FoldedKey {
+            netns: 7,
+            inbound: 1,
+            ..FoldedKey::default()
+        };
+        let totals = FoldedTotals {
+            connections: 2,
+            ..FoldedTotals::EMPTY
+        };
+        seen.add_folded(&key, &totals);
+        for (established_before, cause) in [(2, Cause::OlderConnections), (1, Cause::Unknown)] {
+            let bounds = Bounds {
+                established_before,
+                ..Bounds::default()
+            };
+            let result = compare(&seen, &BTreeMap::from([(7, bounds)]), &Loss::default());
+            assert_eq!(result.compared[0].inbound.surplus(), 2);
+            assert_eq!(result.compared[0].inbound.cause, Some(cause));
+        }
     }
 
     #[test]

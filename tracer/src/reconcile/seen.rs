@@ -78,6 +78,8 @@ impl Tally {
             cut_off,
         } = record.ending;
         match record.direction {
+            // Its handshake was before.
+            _ if record.pre_existing => {}
             Direction::Inbound => seen.inbound += 1,
             Direction::Outbound => seen.attempts += u64::from(!without_syn),
         }
@@ -95,7 +97,7 @@ impl Tally {
             seen.attempts += all;
             seen.failures += totals.failures;
         }
-        seen.folded += all;
+        seen.folded += all + totals.pre_existing;
     }
 
     /// What was seen in a namespace.
@@ -172,7 +174,7 @@ mod tests {
         }
     }
 
-    fn tally(event: EventKind, direction: Direction, ending: Ending) -> Seen {
+    fn seen_of(event: EventKind, direction: Direction, ending: Ending) -> Seen {
         let record = Record {
             event,
             direction,
@@ -192,7 +194,7 @@ mod tests {
                 without_syn,
                 cut_off: false,
             };
-            let seen = tally(EventKind::Failed, Direction::Outbound, ending);
+            let seen = seen_of(EventKind::Failed, Direction::Outbound, ending);
             (seen.attempts, seen.failures)
         };
         assert_eq!(outbound(true, false), (1, 1));
@@ -201,13 +203,13 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_counts_once_by_the_record_with_its_totals() {
+    fn a_connection_counts_once_by_the_record_with_its_totals_and_an_older_one_by_its_end() {
         let ending = Ending {
             cut_off: true,
             ..Ending::default()
         };
         for event in [EventKind::Close, EventKind::OpenAtExit] {
-            let seen = tally(event, Direction::Inbound, ending);
+            let seen = seen_of(event, Direction::Inbound, ending);
             let expected = Seen {
                 inbound: 1,
                 resets: 1,
@@ -215,8 +217,18 @@ mod tests {
             };
             assert_eq!(seen, expected);
         }
+        let older = Record {
+            event: EventKind::Close,
+            ending,
+            pre_existing: true,
+            ..inbound(EventKind::Close)
+        };
+        let mut tally = Tally::default();
+        tally.add(&older);
+        let seen = tally.of(older.netns);
+        assert_eq!((seen.inbound, seen.resets), (0, 1));
         for event in [EventKind::Open, EventKind::Ended, EventKind::Accept] {
-            assert_eq!(tally(event, Direction::Inbound, ending), Seen::default());
+            assert_eq!(seen_of(event, Direction::Inbound, ending), Seen::default());
         }
     }
 

@@ -93,10 +93,8 @@ fn likely(cause: Cause) -> &'static str {
         Cause::TableFull => "the connection table was full, raise --max-connections",
         Cause::BuffersFull => "every buffer was full, raise --ring-size and --max-connections",
         Cause::Folded => "some are kept as sums, without how they ended; raise --ring-size",
-        Cause::FoundLate => {
-            "the namespace may be older than the first process that was found in it"
-        }
-        Cause::OlderConnections => "likely connections that are older than this run",
+        Cause::FoundLate => "the namespace may be older than its first name or process",
+        Cause::OlderConnections => "likely from connections that are older than this run",
         Cause::MissedProbes => "likely probe runs that the kernel skipped",
         Cause::Unknown => "the cause is not known",
     }
@@ -134,7 +132,7 @@ fn unread(namespaces: &[u32]) -> Option<String> {
         (false, more) => format!("{} and {} more", names.join(", "), grouped(more as u64)),
     };
     Some(format!(
-        "not compared: {names}, where no process was found at the start or at the end"
+        "not compared: {names}, without a process or a name at the start or at the end"
     ))
 }
 

@@ -12,6 +12,7 @@ pub(super) fn sentences(loss: &Loss) -> Vec<String> {
         io_records,
         untracked_inbound,
         untracked_outbound,
+        untracked_older,
         untracked_accepts,
         untracked_tx,
         untracked_rx,
@@ -26,6 +27,7 @@ pub(super) fn sentences(loss: &Loss) -> Vec<String> {
     let sentences = [
         (untracked_inbound > 0).then(|| table_full(untracked_inbound, "inbound connection")),
         (untracked_outbound > 0).then(|| table_full(untracked_outbound, "outbound attempt")),
+        (untracked_older > 0).then(|| table_full(untracked_older, "older connection")),
         (untracked_accepts > 0).then(|| untracked(&counted(untracked_accepts, "accept"))),
         (untracked_tx > 0 || untracked_rx > 0)
             .then(|| untracked(&moved(untracked_tx, untracked_rx))),
@@ -90,8 +92,8 @@ fn table_full(number: u64, what: &str) -> String {
 
 fn untracked(what: &str) -> String {
     format!(
-        "{what} not counted here, on connections that are older than this run or found the \
-         connection table full; start earlier, or raise --max-connections"
+        "{what} not counted here, on connections that found the connection table full; raise \
+         --max-connections"
     )
 }
 
@@ -119,11 +121,12 @@ mod tests {
 
     #[test]
     fn every_lossy_counter_has_its_own_sentence_with_its_number() {
-        let cases: [Case; 14] = [
+        let cases: [Case; 15] = [
             (&|loss| loss.folded_connections = N, "--ring-size"),
             (&|loss| loss.io_records = N, "--ring-size"),
             (&|loss| loss.untracked_inbound = N, "--max-connections"),
             (&|loss| loss.untracked_outbound = N, "--max-connections"),
+            (&|loss| loss.untracked_older = N, "--max-connections"),
             (&|loss| loss.untracked_accepts = N, "--max-connections"),
             (
                 &|loss| loss.untracked_tx = N,

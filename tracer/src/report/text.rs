@@ -211,6 +211,16 @@ pub(super) fn counted(number: u64, noun: &str) -> String {
 }
 
 fn write_notes(summary: &Summary, style: &Style, out: &mut String) {
+    let older = summary.total.pre_existing;
+    if older > 0 {
+        let connections = counted(older, "connection");
+        note(
+            &format!("older: {connections} from before this run, with their bytes since its start"),
+            "",
+            style,
+            out,
+        );
+    }
     let unaccepted = summary.total.unaccepted;
     if unaccepted > 0 {
         let connections = counted(unaccepted, "inbound connection");

@@ -62,6 +62,7 @@ pub(crate) fn between(
         retransmits: None,
         reason: None,
         closed_by: None,
+        pre_existing: false,
         ending: Ending::default(),
     }
 }

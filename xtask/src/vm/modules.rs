@@ -12,6 +12,10 @@ use super::{elf, kernel::Kernel};
 /// What the tests need and a cloud kernel does not have built in.
 const WANTED: [&str; 1] = ["veth"];
 
+/// The same for what not every kernel has at all: TLS by the kernel, with AES in Galois counter mode
+/// (the kernel would ask a `modprobe` for its parts).
+const WISHED: [&str; 4] = ["tls", "gcm", "ghash_generic", "ctr"];
+
 /// A module, uncompressed: the kernels do it in different ways.
 #[derive(Debug)]
 pub(crate) struct Module {
@@ -26,7 +30,11 @@ pub(crate) fn collect(kernel: &Kernel) -> Result<Vec<Module>> {
     let builtin = fs::read_to_string(builtin).unwrap_or_default();
     let files = files(&kernel.modules.join("kernel"))?;
     let mut modules = Vec::new();
-    for name in WANTED {
+    let exists = |name: &&str| {
+        let named = |path: &PathBuf| module_name(path).is_some_and(|found| found == *name);
+        files.iter().any(named)
+    };
+    for name in WANTED.into_iter().chain(WISHED.into_iter().filter(exists)) {
         add(name, &files, &builtin, &mut modules)
             .with_context(|| format!("cannot get the module {name} of Linux {}", kernel.version))?;
     }

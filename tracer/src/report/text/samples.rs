@@ -14,6 +14,7 @@ pub(crate) fn counts([accepts, connects, failures, open, tx, rx]: [u64; 6]) -> C
         connects,
         failures,
         unaccepted: 0,
+        pre_existing: 0,
         open,
         tx,
         rx,

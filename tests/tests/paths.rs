@@ -1,0 +1,62 @@
+//! Every way to move bytes and to end, against the lists in `tests/exact`.
+
+use std::fmt::Write as _;
+
+use tests::compare::{finals, number};
+use tests::exact::{Absent, List, differences};
+use tests::generator::Workload;
+use tests::grade::{Grade, grade};
+use tests::harness::can_trace;
+use tests::namespace::Namespace;
+use tests::tracer::Tracer;
+use tests::workload::path_names;
+
+#[test]
+fn every_path_is_as_exact_as_the_list_says() {
+    if !can_trace() {
+        return;
+    }
+    let namespace = Namespace::new();
+    let tracer = Tracer::start(&namespace, "");
+    let run = |name| Workload::run(&namespace, &format!("path --name {name} --connections 3"));
+    let truths: Vec<_> = path_names().map(|name| (name, run(name))).collect();
+    let finished = tracer.stop().lossless();
+    let marks = grade(&finished, &truths);
+    let marks: Vec<_> = path_names().zip(marks).collect();
+
+    for field in ["unattributed_tx", "unattributed_rx"] {
+        let records = finals(&finished).into_iter();
+        let sum: u64 = records.map(|record| number(&record["bytes"][field])).sum();
+        assert_eq!(sum, number(&finished.summary[field]), "{field}");
+    }
+
+    let backend = finished.summary["backend"].as_str().expect("a backend");
+    let uname = rustix::system::uname();
+    let release = uname.release().to_str().expect("a release");
+    let mut table = format!("{backend} on Linux {release}\n");
+    let list = List::of(backend);
+    for (path, mark) in &marks {
+        let note = match (mark.grade, list.debt(path, release)) {
+            (Grade::NotHere, _) => format!(": {}", mark.details[0]),
+            (grade, Some(wanted)) if grade != wanted => format!(", must become {wanted:?}"),
+            _ => String::new(),
+        };
+        let _ = writeln!(table, "{path:<20} {:?}{note}", mark.grade);
+    }
+    say(&table);
+    let differences = differences(&list, &Absent::load(), release, &marks);
+    assert!(
+        differences.is_empty(),
+        "{} cells differ from tests/exact:\n{}",
+        differences.len(),
+        differences.join("\n")
+    );
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the table is worth having, well or not"
+)]
+fn say(table: &str) {
+    eprintln!("{table}");
+}

@@ -1,0 +1,104 @@
+//! The handlers of the snapshot: sockets that are older than the tracer, and who holds them. It is
+//! taken while the other hooks run, so what it finds may be known already, and may end meanwhile.
+
+use aya_ebpf::bindings::BPF_ANY;
+use tracer_common::{
+    connection::flags,
+    counters::Counter,
+    filter::Verdict,
+    listener::ListenerKey,
+    tcp_state::{self, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, LAST_ACK, SYN_SENT},
+};
+
+use crate::{
+    filter,
+    kernel::{Sock, TaskStruct},
+    maps::LISTENERS,
+    table::{create, find, forget, now},
+    task,
+};
+
+/// Notes the port if the socket listens: comes before [`socket`], for which it decides.
+#[inline(always)]
+pub fn listener(sock: Sock) {
+    if sock.state() == tcp_state::LISTEN {
+        // Without room, connections to the port are taken for outbound.
+        let _ = LISTENERS.insert(service(sock), 1, u64::from(BPF_ANY));
+    }
+}
+
+/// Makes an entry for a socket that has none. What it moved so far was before. The kernel holds the
+/// socket's lock meanwhile (5.15+), so nothing moves.
+#[inline(always)]
+pub fn socket(sock: Sock) {
+    let state = sock.state();
+    let is_alive = match state {
+        ESTABLISHED | SYN_SENT | CLOSE_WAIT => true,
+        // Without a holder the kernel alone is finishing it.
+        FIN_WAIT1 | FIN_WAIT2 | CLOSING | LAST_ACK => sock.is_held(),
+        _ => false,
+    };
+    if !is_alive || !sock.is_tcp() || find(sock).is_some() {
+        return;
+    }
+    let inbound = state != SYN_SENT && LISTENERS.get_ptr(service(sock)).is_some();
+    let entry = match (inbound, sock.is_held()) {
+        // Its handshake is done, but its accept is still to come.
+        (true, false) => flags::INBOUND,
+        (true, true) => flags::INBOUND | flags::PRE_EXISTING,
+        (false, _) => flags::PRE_EXISTING,
+    };
+    let Some(connection) = create(sock, entry, Some(Counter::TableFullOlder)) else {
+        return;
+    };
+    let birth_ns = now();
+    if state != SYN_SENT {
+        let tcp = &mut connection.tcp;
+        sock.read_counters(tcp);
+        let fin_received = sock.fin_received();
+        connection.before_tx = tcp.queued(!inbound, state);
+        connection.before_rx = tcp.copied(fin_received);
+        connection.write_seq = tcp.write_seq;
+        connection.copied_seq = tcp.copied_seq;
+        let end_read = fin_received && tcp.copied_seq == tcp.rcv_nxt;
+        connection.flags |= flags::SETTLES;
+        if tcp_state::sent_fin(state) {
+            connection.flags |= flags::FIN_SETTLED;
+        }
+        if end_read {
+            connection.flags |= flags::END_SETTLED;
+        }
+        connection.established_ns = birth_ns;
+    }
+    connection.birth_ns = birth_ns;
+    if sock.state() == tcp_state::CLOSE {
+        // It ended before it had an entry.
+        forget(sock, connection);
+    }
+}
+
+/// Makes `holder`, which has a descriptor of the socket, the owner, unless there is one.
+#[inline(always)]
+pub fn held(sock: Sock, holder: TaskStruct) {
+    let Some(connection) = find(sock) else { return };
+    if connection.owner.tgid != 0 || !connection.is(flags::PRE_EXISTING) {
+        return;
+    }
+    connection.cgroup = holder.cgroup().unwrap_or_default();
+    task::write(holder, &mut connection.owner);
+    if connection.is(flags::UNDECIDED) {
+        match filter::judge(sock, connection) {
+            Verdict::Keep => connection.flags &= !flags::UNDECIDED,
+            Verdict::Undecided => {}
+            Verdict::Drop => forget(sock, connection),
+        }
+    }
+}
+
+#[inline(always)]
+fn service(sock: Sock) -> ListenerKey {
+    ListenerKey {
+        netns: sock.netns(),
+        port: u32::from(sock.local_port()),
+    }
+}

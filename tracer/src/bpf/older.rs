@@ -1,0 +1,80 @@
+//! The snapshot: connections that are older than the tracer, from the kernel's own tables. It is
+//! taken while the programs run, so none is missed in between.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::thread;
+
+use aya::Ebpf;
+use aya::programs::Iter;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use super::programs::chain;
+use crate::namespaces::Namespace;
+
+/// Programs that see every socket of a namespace, in this order: who listens tells the direction.
+const OF_SOCKETS: [&str; 2] = ["older_listeners", "older_sockets"];
+/// The program that sees every open file.
+const OF_FILES: &str = "older_owners";
+
+/// Runs the iterators in each namespace. Returns the namespaces that could not be entered.
+pub(super) fn take(ebpf: &mut Ebpf, namespaces: &[Namespace]) -> io::Result<usize> {
+    // In a thread of its own: nobody else's namespace changes.
+    thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            let mut closed = 0;
+            for namespace in namespaces {
+                if !enter(namespace)? {
+                    closed += 1;
+                    continue;
+                }
+                for program in OF_SOCKETS {
+                    pass(ebpf, program)?;
+                }
+            }
+            pass(ebpf, OF_FILES)?;
+            Ok(closed)
+        });
+        let failed = |_| Err(io::Error::other("the thread of the snapshot failed"));
+        worker.join().unwrap_or_else(failed)
+    })
+}
+
+/// Makes `namespace` the thread's; `false` without the right to.
+fn enter(namespace: &Namespace) -> io::Result<bool> {
+    let Some(file) = &namespace.file else {
+        return Ok(true);
+    };
+    match move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::PERM) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Has the kernel call the program for each object.
+fn pass(ebpf: &mut Ebpf, name: &str) -> io::Result<()> {
+    let failed = |error: &dyn std::error::Error| io::Error::other(chain(error));
+    let program = ebpf.program_mut(name).ok_or(io::ErrorKind::NotFound)?;
+    let program: &mut Iter = program.try_into().map_err(|error| failed(&error))?;
+    let link = program.attach().map_err(|error| failed(&error))?;
+    let link = program.take_link(link).map_err(|error| failed(&error))?;
+    let file = link.into_file().map_err(|error| failed(&error))?;
+    read_to_end(file)
+}
+
+/// Reading is what runs the program; it writes nothing.
+fn read_to_end(mut file: File) -> io::Result<()> {
+    let mut nothing = [0; 64];
+    loop {
+        match file.read(&mut nothing) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            // A million objects without a byte of output: the rest comes with the next call.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
