@@ -39,6 +39,8 @@ pub struct Watch {
     moments: Vec<(Readings, Readings)>,
     /// Namespaces that were there at the start and could not be read.
     unread: Vec<u32>,
+    /// Those that were there, until [`Watch::older_are_known`].
+    at_start: Option<Places>,
 }
 
 impl Watch {
@@ -52,6 +54,7 @@ impl Watch {
             wanted: filter.netns.clone(),
             moments: Vec::new(),
             unread: Vec::new(),
+            at_start: None,
         })
     }
 
@@ -71,9 +74,20 @@ impl Watch {
                     .iter()
                     .filter(|netns| !after.contains_key(*netns)),
             );
+            watch.at_start = Some(places);
         }
         watch.moments.push((before, after));
         result
+    }
+
+    /// From now on the ends of connections older than our count are seen, too.
+    pub fn older_are_known(watch: &mut Option<Self>) {
+        let Some(watch) = watch else { return };
+        if let Some(places) = watch.at_start.take()
+            && let Some((_, start)) = watch.moments.first_mut()
+        {
+            count_ends_from(&places.read(), start);
+        }
     }
 
     /// Compares, once the count has started and stopped.
@@ -101,6 +115,16 @@ impl Watch {
             );
         }
         Some(compare::compare(seen, &bounds, loss))
+    }
+}
+
+/// Ends in `start` count from `now` on, handshakes from where they did.
+fn count_ends_from(now: &Readings, start: &mut Readings) {
+    for (netns, counters) in start {
+        if let Some(now) = now.get(netns) {
+            counters.attempt_fails = now.attempt_fails;
+            counters.estab_resets = now.estab_resets;
+        }
     }
 }
 
@@ -148,6 +172,7 @@ mod tests {
             wanted: Vec::new(),
             moments: moments.into(),
             unread,
+            at_start: None,
         };
         let result = watch.conclude(&Tally::default(), &Loss::default()).unwrap();
         let row = result.compared.first()?;
@@ -158,6 +183,23 @@ mod tests {
     fn the_range_spans_what_came_between_the_readings() {
         let moments = [(opens(10), opens(11)), (opens(20), opens(22))];
         assert_eq!(attempts(moments, Vec::new()), Some((9, 12)));
+    }
+
+    #[test]
+    fn ends_count_from_when_older_connections_are_known() {
+        let [start, now] = [1, 5].map(|number| Counters {
+            active_opens: number,
+            attempt_fails: number,
+            estab_resets: number,
+            ..Counters::default()
+        });
+        let mut readings = BTreeMap::from([(7, start), (8, start)]);
+        count_ends_from(&BTreeMap::from([(7, now)]), &mut readings);
+        let expected = Counters {
+            active_opens: 1,
+            ..now
+        };
+        assert_eq!(readings, BTreeMap::from([(7, expected), (8, start)]));
     }
 
     #[test]

@@ -65,6 +65,7 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
     let started = Instant::now();
     start::find_older(&options, &mut tracer)?;
     collector.older_are_known();
+    Watch::older_are_known(&mut kernel);
     start::say_ready(&mut options, &tracer)?;
 
     let mut tracing = Tracing {
