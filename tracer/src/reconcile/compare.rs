@@ -214,13 +214,13 @@ fn row(netns: u32, seen: Seen, bounds: &Bounds, loss: &Loss) -> Row {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use tracer_common::folded::{FoldedKey, FoldedTotals};
 
     use super::*;
 
     /// What a namespace with these numbers of connects and failures looks like.
-    pub(crate) fn tally(netns: u32, connections: u64, failures: u64) -> Tally {
+    fn tally(netns: u32, connections: u64, failures: u64) -> Tally {
         let mut tally = Tally::default();
         let key = FoldedKey {
             netns,
