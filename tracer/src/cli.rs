@@ -1,5 +1,6 @@
-//! The command line. Nothing else knows clap; what leaves here is [`Options`].
+//! The command line. Nothing else knows clap; what leaves here is a [`Command`] with its options.
 
+mod doctor;
 #[cfg(test)]
 mod tests;
 
@@ -7,9 +8,9 @@ use std::ffi::OsString;
 use std::fmt::Display;
 use std::path::PathBuf;
 
-use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
 
 use crate::bpf::programs::Backend;
 use crate::exit;
@@ -60,6 +61,7 @@ Examples:
                                               who this host talks to, for a minute
   conntracer --format json --output c.jsonl --summary c.json
                                               records and tables for other programs
+  conntracer doctor                           what can be traced here, tried out
 
 Exit codes: 0 clean, 1 failure, 2 wrong usage.";
 
@@ -74,7 +76,11 @@ Exit codes: 0 clean, 1 failure, 2 wrong usage.";
     reason = "each is a switch of the command line"
 )]
 #[command(name = "conntracer", bin_name = "conntracer", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 struct Args {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+
     #[arg(long = "port", value_name = "PORTS", help_heading = SELECT, allow_hyphen_values = true,
         help = "Trace connections with these local ports: numbers and ranges, as in 80,8000-8100; \
                 may be repeated. Default: all.")]
@@ -196,6 +202,21 @@ struct Args {
     debug: bool,
 }
 
+/// What else than tracing can be asked for.
+#[derive(Subcommand)]
+enum Verb {
+    Doctor(doctor::Args),
+}
+
+/// What was asked for.
+#[derive(Debug)]
+pub enum Command {
+    /// The trace; boxed, because it has many times the options of the others.
+    Trace(Box<Options>),
+    /// What can be traced here.
+    Doctor(crate::doctor::Options),
+}
+
 const SELECT: &str = "Which connections";
 const OUTPUT: &str = "Output";
 const MACHINE: &str = "Machine";
@@ -246,19 +267,23 @@ impl Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-/// The options of this process; prints what is wrong with them and exits with code 2. To be
+/// What this process was asked for; prints what is wrong with it and exits with code 2. To be
 /// called before anything else opens files: `--ready-fd` takes over a descriptor.
-pub fn parse() -> Options {
+pub fn parse() -> Command {
     try_parse_from(std::env::args_os()).unwrap_or_else(|error| error.exit())
 }
 
-/// The options in `args`, whose first item is the program's name.
-pub fn try_parse_from<I>(args: I) -> Result<Options, UsageError>
+/// What `args` ask for; the first item is the program's name.
+pub fn try_parse_from<I>(args: I) -> Result<Command, UsageError>
 where
     I: IntoIterator,
     I::Item: Into<OsString> + Clone,
 {
-    Args::try_parse_from(args).map_err(UsageError)?.check()
+    let mut args = Args::try_parse_from(args).map_err(UsageError)?;
+    match args.verb.take() {
+        None => Ok(Command::Trace(Box::new(args.check()?))),
+        Some(Verb::Doctor(args)) => Ok(Command::Doctor(args.options())),
+    }
 }
 
 impl Args {
