@@ -3,14 +3,15 @@
 mod doctor;
 #[cfg(test)]
 mod tests;
+mod verb;
 
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::path::PathBuf;
 
+use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
 
 use crate::bpf::programs::Backend;
 use crate::exit;
@@ -23,6 +24,8 @@ use crate::options::values::{
 use crate::options::{AcceptHooks, Events, FilterOptions, Options, OutputFormat};
 use crate::ports::PortSet;
 use crate::record::{Direction, Family};
+pub use verb::Command;
+use verb::Verb;
 
 const FAMILIES: &[(&str, Family)] = &[("ipv4", Family::Ipv4), ("ipv6", Family::Ipv6)];
 const DIRECTIONS: &[(&str, Direction)] = &[
@@ -202,21 +205,6 @@ struct Args {
     debug: bool,
 }
 
-/// What else than tracing can be asked for.
-#[derive(Subcommand)]
-enum Verb {
-    Doctor(doctor::Args),
-}
-
-/// What was asked for.
-#[derive(Debug)]
-pub enum Command {
-    /// The trace; boxed, because it has many times the options of the others.
-    Trace(Box<Options>),
-    /// What can be traced here.
-    Doctor(crate::doctor::Options),
-}
-
 const SELECT: &str = "Which connections";
 const OUTPUT: &str = "Output";
 const MACHINE: &str = "Machine";
@@ -281,8 +269,8 @@ where
 {
     let mut args = Args::try_parse_from(args).map_err(UsageError)?;
     match args.verb.take() {
+        Some(verb) => Ok(verb.command()),
         None => Ok(Command::Trace(Box::new(args.check()?))),
-        Some(Verb::Doctor(args)) => Ok(Command::Doctor(args.options())),
     }
 }
 

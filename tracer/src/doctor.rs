@@ -6,7 +6,7 @@
 //! | [`self_test`], `stage` | trace a loopback connection; make one |
 //! | [`machine`], [`attempt`], [`compare`], [`coverage`] | judge what was found; pure |
 //! | [`report`] | the whole, as data |
-//! | [`print`] | the report as text |
+//! | [`mod@print`] | the report as text |
 
 pub mod attempt;
 pub mod compare;

@@ -1,4 +1,4 @@
-//! Traces the connection of a [`Stage`], by the same path as every other.
+//! Traces the connection of a `Stage`, by the same path as every other.
 
 use std::io;
 use std::sync::Arc;
