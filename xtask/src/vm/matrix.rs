@@ -81,6 +81,14 @@ pub(crate) const CLAIMS: [Claim; 6] = [
             "a_connection_that_nobody_accepts_has_no_owner",
         ],
     },
+    Claim {
+        title: "self-test",
+        meaning: "`conntracer doctor` attaches the backend, traces a connection of its own and \
+                  sees what that did",
+        proven: "passed",
+        in_total: "passed, bytes in total",
+        tests: &["the_doctor_sees_what_its_own_connection_did"],
+    },
 ];
 
 /// Where no hook sees the bytes of a call: tracepoints for them came with 6.3.
