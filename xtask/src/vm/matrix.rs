@@ -26,7 +26,7 @@ pub(crate) struct Claim {
 }
 
 /// Every kernel has to prove all of them with every backend.
-pub(crate) const CLAIMS: [Claim; 6] = [
+pub(crate) const CLAIMS: [Claim; 7] = [
     Claim {
         title: "10,000 ends",
         meaning: "addresses, process, times, ending and bytes of both ends of 5,000 churning \
