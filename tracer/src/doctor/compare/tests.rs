@@ -78,6 +78,7 @@ fn record(event: EventKind, direction: Direction) -> Record {
         retransmits: None,
         reason: None,
         closed_by: Some(closed_by),
+        pre_existing: false,
     }
 }
 
