@@ -1,12 +1,14 @@
 //! What every test needs: whether it can run here, where the programs are, waiting with a bound.
 
 use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use tempfile::TempDir;
 
 /// How long anything may take before the test calls it a hang.
 pub const PATIENCE: Duration = Duration::from_mins(1);
@@ -76,6 +78,20 @@ pub fn program(variable: &str, name: &str) -> PathBuf {
                 "{name} is not built: run `cargo build --workspace`, or set {variable} to its path"
             )
         })
+}
+
+/// A copy of the program `name` where everybody can reach it; it goes away with the directory.
+pub fn copy_for_everybody(variable: &str, name: &str) -> (TempDir, PathBuf) {
+    let directory = TempDir::new().expect("a temporary directory");
+    let everybody = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(directory.path(), everybody).expect("chmod");
+    let copy = directory.path().join(name);
+    // By another process: a descriptor of ours, open for writing, could be inherited by a child of
+    // another test, and a file that is open for writing cannot be executed.
+    let mut cp = Command::new("cp");
+    let status = cp.arg(program(variable, name)).arg(&copy).status();
+    assert!(status.expect("running cp").success());
+    (directory, copy)
 }
 
 /// A child process that ends with its test, whatever happens.

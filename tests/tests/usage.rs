@@ -1,10 +1,9 @@
 //! Wrong command lines and missing rights: the exit code, and words that help.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-use tests::harness::{can_trace, program};
+use tests::harness::{can_trace, copy_for_everybody, program};
 use tests::tracer::Tracer;
 
 fn assert_refused(arguments: &[&str], code: i32, word: &str) -> String {
@@ -124,19 +123,7 @@ fn without_rights_the_missing_capability_is_named() {
     if !can_trace() {
         return;
     }
-    // A copy where everybody can reach it.
-    let directory = tempfile::TempDir::new().expect("a temporary directory");
-    let everybody = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(directory.path(), everybody).expect("chmod");
-    let copy = directory.path().join("conntracer");
-    // By another process: a descriptor of ours, open for writing, could be inherited by a child of
-    // another test, and a file that is open for writing cannot be executed.
-    let source = program("CONNTRACER_BIN", "conntracer");
-    let status = std::process::Command::new("cp")
-        .arg(source)
-        .arg(&copy)
-        .status();
-    assert!(status.expect("running cp").success());
+    let (_directory, copy) = copy_for_everybody("CONNTRACER_BIN", "conntracer");
     let mut command = std::process::Command::new(&copy);
     let output = command
         .uid(65_534)

@@ -32,8 +32,9 @@ pub fn moved(sock: Sock, send: bool, bytes: u64) {
 pub fn settle(sock: Sock) {
     let Some(epoch) = epoch() else { return };
     let Some(connection) = find(sock) else { return };
+    // The snapshot releases the lock of older ones, too, in our process.
     if connection.owner.tgid == 0
-        && connection.is(flags::INBOUND)
+        && connection.flags & (flags::INBOUND | flags::PRE_EXISTING) == flags::INBOUND
         && sock.is_held()
         && !task::is_kernel_thread()
         && !take(sock, connection, 0)

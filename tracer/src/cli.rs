@@ -1,7 +1,9 @@
-//! The command line. Nothing else knows clap; what leaves here is [`Options`].
+//! The command line. Nothing else knows clap; what leaves here is a [`Command`] with its options.
 
+mod doctor;
 #[cfg(test)]
 mod tests;
+mod verb;
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -22,6 +24,8 @@ use crate::options::values::{
 use crate::options::{AcceptHooks, Events, FilterOptions, Options, OutputFormat};
 use crate::ports::PortSet;
 use crate::record::{Direction, Family};
+pub use verb::Command;
+use verb::Verb;
 
 const FAMILIES: &[(&str, Family)] = &[("ipv4", Family::Ipv4), ("ipv6", Family::Ipv6)];
 const DIRECTIONS: &[(&str, Direction)] = &[
@@ -60,6 +64,7 @@ Examples:
                                               who this host talks to, for a minute
   conntracer --format json --output c.jsonl --summary c.json
                                               records and tables for other programs
+  conntracer doctor                           what can be traced here, tried out
 
 Exit codes: 0 clean, 1 failure, 2 wrong usage.";
 
@@ -74,7 +79,11 @@ Exit codes: 0 clean, 1 failure, 2 wrong usage.";
     reason = "each is a switch of the command line"
 )]
 #[command(name = "conntracer", bin_name = "conntracer", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 struct Args {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+
     #[arg(long = "port", value_name = "PORTS", help_heading = SELECT, allow_hyphen_values = true,
         help = "Trace connections with these local ports: numbers and ranges, as in 80,8000-8100; \
                 may be repeated. Default: all.")]
@@ -246,19 +255,23 @@ impl Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-/// The options of this process; prints what is wrong with them and exits with code 2. To be
+/// What this process was asked for; prints what is wrong with it and exits with code 2. To be
 /// called before anything else opens files: `--ready-fd` takes over a descriptor.
-pub fn parse() -> Options {
+pub fn parse() -> Command {
     try_parse_from(std::env::args_os()).unwrap_or_else(|error| error.exit())
 }
 
-/// The options in `args`, whose first item is the program's name.
-pub fn try_parse_from<I>(args: I) -> Result<Options, UsageError>
+/// What `args` ask for; the first item is the program's name.
+pub fn try_parse_from<I>(args: I) -> Result<Command, UsageError>
 where
     I: IntoIterator,
     I::Item: Into<OsString> + Clone,
 {
-    Args::try_parse_from(args).map_err(UsageError)?.check()
+    let mut args = Args::try_parse_from(args).map_err(UsageError)?;
+    match args.verb.take() {
+        Some(verb) => Ok(verb.command()),
+        None => Ok(Command::Trace(Box::new(args.check()?))),
+    }
 }
 
 impl Args {

@@ -12,6 +12,7 @@
 //! | [`publish`], [`sink`] | records to bytes to where they go | tables |
 //! | [`report`], [`conclude`] | tables to text or JSON, exit code | records |
 //! | [`run`] | the loop over ring, timer and stop | how any of these work |
+//! | [`doctor`] | what this machine gives, tried out on a connection of its own | the rest of the system |
 
 pub mod aggregate;
 pub mod bpf;
@@ -22,6 +23,7 @@ pub mod clock;
 pub mod collect;
 pub mod conclude;
 pub mod decode;
+pub mod doctor;
 pub mod exit;
 pub mod fdinfo;
 pub mod host;

@@ -3,16 +3,22 @@
 
 use std::process::ExitCode;
 
-use tracer::{cli, exit, run, say};
+use tracer::cli::Command;
+use tracer::{cli, doctor, exit, run, say};
 
 fn main() -> ExitCode {
-    let options = cli::parse();
+    let command = cli::parse();
     let outcome = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(anyhow::Error::from)
         .and_then(|runtime| {
-            let code = runtime.block_on(run::run(options));
+            let code = runtime.block_on(async {
+                match command {
+                    Command::Trace(options) => run::run(*options).await,
+                    Command::Doctor(options) => doctor::run(options).await,
+                }
+            });
             // A writer that is stuck in a dead consumer must not hold the process back.
             runtime.shutdown_background();
             code

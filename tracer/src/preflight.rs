@@ -123,9 +123,15 @@ impl Machine {
 
     /// The first reason why the tracer cannot start here, the one to cure first.
     pub fn check(&self) -> Result<(), Blocker> {
-        let missing = Capabilities::from_status(&self.status).missing(&NEEDED);
+        self.blockers().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Every reason why the tracer cannot start here, in the order of cure.
+    pub fn blockers(&self) -> Vec<Blocker> {
+        let mut blockers = Vec::new();
+        let missing = self.capabilities().missing(&NEEDED);
         if !missing.is_empty() {
-            return Err(match effective_uid(&self.status) {
+            blockers.push(match effective_uid(&self.status) {
                 Some(0) => Blocker::RestrictedRoot { missing },
                 _ => Blocker::NotPrivileged {
                     missing,
@@ -138,29 +144,34 @@ impl Machine {
             .as_deref()
             .is_some_and(|link| link != INITIAL_USER_NAMESPACE)
         {
-            return Err(Blocker::UserNamespace);
+            blockers.push(Blocker::UserNamespace);
         }
         if self.lockdown.as_deref().is_some_and(is_confidential) {
-            return Err(Blocker::Lockdown);
+            blockers.push(Blocker::Lockdown);
         }
         match self.btf {
-            Ok(()) => Ok(()),
-            Err(io::ErrorKind::NotFound) => Err(Blocker::NoBtf {
+            Ok(()) => {}
+            Err(io::ErrorKind::NotFound) => blockers.push(Blocker::NoBtf {
                 release: self.release.clone(),
             }),
-            Err(kind) => Err(Blocker::UnreadableBtf {
+            Err(kind) => blockers.push(Blocker::UnreadableBtf {
                 error: kind.to_string(),
             }),
         }
+        blockers
+    }
+
+    /// The privileges of this process.
+    pub fn capabilities(&self) -> Capabilities {
+        Capabilities::from_status(&self.status)
     }
 
     /// Whether the accept hooks can be used, if all else is right.
     pub fn accept_hooks(&self) -> AcceptHooksPossible {
-        let capabilities = Capabilities::from_status(&self.status);
         accept_hooks_possible(
             self.tracefs,
             self.perf_event_paranoid.as_deref(),
-            capabilities,
+            self.capabilities(),
         )
     }
 
@@ -335,6 +346,10 @@ mod tests {
         assert!(matches!(
             hopeless.check(),
             Err(Blocker::NotPrivileged { .. })
+        ));
+        assert!(matches!(
+            &hopeless.blockers()[1..],
+            [Blocker::Lockdown, Blocker::NoBtf { .. }]
         ));
     }
 

@@ -136,7 +136,8 @@ fn accepts(tracer: &Tracer) -> &'static str {
     }
 }
 
-fn settings(options: &Options) -> Settings<'_> {
+/// What the kernel side is told of `options`.
+pub fn settings(options: &Options) -> Settings<'_> {
     let filter = &options.filter;
     Settings {
         filter: filter.to_kernel(),
@@ -156,7 +157,7 @@ fn settings(options: &Options) -> Settings<'_> {
 }
 
 /// Before 5.11 maps are charged to the locked-memory limit, and the kernel says only EPERM.
-fn explain(error: LoadError, settings: &Settings<'_>, limit: Option<u64>) -> anyhow::Error {
+pub fn explain(error: LoadError, settings: &Settings<'_>, limit: Option<u64>) -> anyhow::Error {
     let advice = match &error {
         LoadError::Maps(_) => memlock::advice(memlock::charged_bytes(&settings.map_sizes()), limit),
         _ => None,

@@ -85,8 +85,8 @@ impl Settings<'_> {
     }
 }
 
-/// What the running kernel says of itself.
-struct Kernel {
+/// What the running kernel says of itself; reading it takes no rights.
+pub struct Kernel {
     /// Its types, for aya.
     btf: Btf,
     offsets: Offsets,
@@ -100,6 +100,16 @@ struct Kernel {
 }
 
 impl Kernel {
+    /// The programs that `backend` uses here, in the order of attachment.
+    pub fn programs(&self, backend: Backend) -> impl Iterator<Item = &'static Spec> {
+        wanted(backend, self.preempting, true)
+    }
+
+    /// See [`Tracer::unsteady`].
+    pub fn unsteady(&self) -> Option<&str> {
+        self.unsteady.as_deref()
+    }
+
     /// Bits of [`feature`] that it needs.
     fn features(&self) -> u32 {
         if self.preempting {
@@ -109,7 +119,8 @@ impl Kernel {
         }
     }
 
-    fn read() -> Result<Self, LoadError> {
+    /// Reads its types and finds in them what the programs read.
+    pub fn read() -> Result<Self, LoadError> {
         let unreadable = |reason: String| LoadError::Btf { reason };
         let raw = std::fs::read(KERNEL_BTF).map_err(|error| unreadable(error.to_string()))?;
         let types = btf::Btf::parse(&raw).map_err(|error| unreadable(error.to_string()))?;
@@ -166,6 +177,8 @@ pub struct Refusal {
     pub backend: Backend,
     /// The required programs that cannot be attached; never empty.
     pub failures: Vec<Failure>,
+    /// Optional ones.
+    pub missing: Vec<Failure>,
 }
 
 impl Refusal {
@@ -282,7 +295,11 @@ impl Tracer {
             }
         }
         if !failures.is_empty() {
-            return Err(LoadError::Backend(Refusal { backend, failures }));
+            return Err(LoadError::Backend(Refusal {
+                backend,
+                failures,
+                missing,
+            }));
         }
         Ok(Self {
             ebpf,

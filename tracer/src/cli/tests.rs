@@ -5,7 +5,36 @@ use tracer_common::filter::{MAX_IDS, test};
 use super::*;
 
 fn parse(args: &[&str]) -> Result<Options, UsageError> {
+    match command(args)? {
+        Command::Trace(options) => Ok(*options),
+        Command::Doctor(options) => panic!("not a trace: {options:?}"),
+    }
+}
+
+fn command(args: &[&str]) -> Result<Command, UsageError> {
     try_parse_from(std::iter::once("conntracer").chain(args.iter().copied()))
+}
+
+fn doctor(args: &[&str]) -> Result<crate::doctor::Options, UsageError> {
+    match command(&[&["doctor"], args].concat())? {
+        Command::Doctor(options) => Ok(options),
+        Command::Trace(options) => panic!("a trace: {options:?}"),
+    }
+}
+
+#[test]
+fn the_doctor_has_options_of_its_own() {
+    use crate::doctor::{Format, Options};
+    let options = |format, backend| Options { format, backend };
+    assert_eq!(doctor(&[]).unwrap(), options(Format::Table, None));
+    let given = doctor(&["--format", "json", "--backend", "kprobe"]).unwrap();
+    assert_eq!(given, options(Format::Json, Some(Backend::Kprobe)));
+    for wrong in [&["--format", "live"][..], &["--port", "80"], &["extra"]] {
+        assert_eq!(doctor(wrong).unwrap_err().exit_code(), exit::USAGE);
+    }
+    // An option of the trace is no option of what it does not do.
+    let mixed = command(&["--port", "80", "doctor"]).unwrap_err();
+    assert_eq!(mixed.exit_code(), exit::USAGE);
 }
 
 #[test]
@@ -277,7 +306,7 @@ const BAD_INPUT: &[(&[&str], &str)] = &[
         &["--ports", "80"],
         "error: unexpected argument '--ports' found",
     ),
-    (&["80"], "error: unexpected argument '80' found"),
+    (&["80"], "error: unrecognized subcommand '80'"),
 ];
 
 #[test]

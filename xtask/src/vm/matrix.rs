@@ -26,7 +26,7 @@ pub(crate) struct Claim {
 }
 
 /// Every kernel has to prove all of them with every backend.
-pub(crate) const CLAIMS: [Claim; 6] = [
+pub(crate) const CLAIMS: [Claim; 7] = [
     Claim {
         title: "10,000 ends",
         meaning: "addresses, process, times, ending and bytes of both ends of 5,000 churning \
@@ -80,6 +80,14 @@ pub(crate) const CLAIMS: [Claim; 6] = [
             "an_orderly_connection_is_never_failed",
             "a_connection_that_nobody_accepts_has_no_owner",
         ],
+    },
+    Claim {
+        title: "self-test",
+        meaning: "`conntracer doctor` attaches the backend, traces a connection of its own and \
+                  sees what that did",
+        proven: "passed",
+        in_total: "passed, bytes in total",
+        tests: &["the_doctor_sees_what_its_own_connection_did"],
     },
 ];
 
