@@ -114,6 +114,7 @@ async fn trace(
         }
         sleep(TICK).await;
     }
+    collector.stop().context("cannot stop the count")?;
     let (_, error) = collector.finish(&mut ring, &mut Aggregate::default(), &mut records);
     error
         .map_or(Ok(()), Err)
