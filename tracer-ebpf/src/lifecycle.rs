@@ -44,9 +44,8 @@ pub fn opened(sock: Sock, reporter: Reporter) {
         return;
     }
     if let Some(previous) = find(sock) {
-        let is_told = !previous.is(flags::INBOUND)
-            && previous.established_ns == 0
-            && previous.closed_ns == 0;
+        let is_told =
+            !previous.is(flags::INBOUND) && previous.established_ns == 0 && previous.closed_ns == 0;
         if is_told {
             return;
         }

@@ -8,5 +8,8 @@ use tracer_common::classic::Field;
 pub fn read<T>(ctx: &TracePointContext, field: Field) -> T {
     // SAFETY: the helper checks the address; every `T` here is an integer or a raw pointer, for
     // which any bytes will do.
-    unsafe { ctx.read_at(field.offset).unwrap_or_else(|_| core::mem::zeroed()) }
+    unsafe {
+        ctx.read_at(field.offset)
+            .unwrap_or_else(|_| core::mem::zeroed())
+    }
 }

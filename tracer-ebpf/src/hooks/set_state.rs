@@ -14,8 +14,8 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, TracePointContext},
 };
 use tracer_common::{
-    config::feature,
     classic::{STATE_NEW, STATE_OLD, STATE_SOCK},
+    config::feature,
     tcp_state::{CLOSE, ESTABLISHED, FIN_WAIT1, LAST_ACK, LISTEN, SYN_SENT},
 };
 
