@@ -2,8 +2,11 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// Where `ip netns` keeps namespaces that may have no process.
 const NAMED: [&str; 2] = ["/run/netns", "/run/docker/netns"];
@@ -17,9 +20,20 @@ pub struct Namespace {
     pub file: Option<File>,
 }
 
-/// Our own first, then the others that are `wanted`, by inode number. What cannot be opened is
-/// left out.
-pub fn all(wanted: impl Fn(u32) -> bool) -> Vec<Namespace> {
+impl Namespace {
+    /// Makes it that of the calling thread, for good.
+    pub fn enter(&self) -> rustix::io::Result<()> {
+        match &self.file {
+            Some(file) => move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Our own first, then the others; only those in `wanted`, by inode number, unless it is empty.
+/// What cannot be opened is left out.
+pub fn all(wanted: &[u32]) -> Vec<Namespace> {
+    let wanted = |inode: u32| wanted.is_empty() || wanted.contains(&inode);
     let own = fs::metadata("/proc/self/ns/net")
         .ok()
         .and_then(|meta| inode(&meta));
@@ -73,7 +87,7 @@ mod tests {
 
     #[test]
     fn our_own_namespace_comes_first_and_once() {
-        let all = all(|_| true);
+        let all = all(&[]);
         assert!(all[0].file.is_none());
         let own = all
             .iter()
@@ -83,6 +97,6 @@ mod tests {
 
     #[test]
     fn what_is_not_wanted_is_not_opened() {
-        assert!(all(|_| false).is_empty());
+        assert!(all(&[u32::MAX]).is_empty());
     }
 }

@@ -74,8 +74,7 @@ fn say_missing(failure: &Failure, options: &Options, machine: &Machine) -> anyho
 
 /// Finds the connections that are older than this run, and says where it cannot.
 pub fn find_older(options: &Options, tracer: &mut Tracer) -> anyhow::Result<()> {
-    let wanted = &options.filter.netns;
-    let namespaces = namespaces::all(|inode| wanted.is_empty() || wanted.contains(&inode));
+    let namespaces = namespaces::all(&options.filter.netns);
     let closed = tracer
         .find_older(&namespaces)
         .context("cannot look for connections that are older than this run")?;

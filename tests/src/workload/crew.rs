@@ -124,6 +124,15 @@ impl Crew {
         });
     }
 
+    /// Repeats the next `count` (> 0) lines.
+    pub(super) fn relay_lines(&mut self, count: u32) -> anyhow::Result<()> {
+        let mut missing = count;
+        self.relay(|_| {
+            missing -= 1;
+            missing == 0
+        })
+    }
+
     /// Passes on what the children say until `done` says so.
     pub(super) fn relay(&mut self, mut done: impl FnMut(&Line) -> bool) -> anyhow::Result<()> {
         loop {

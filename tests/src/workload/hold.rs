@@ -32,11 +32,7 @@ pub(super) fn run(connections: u32) -> anyhow::Result<()> {
         say(&Line::Client(socket.end("open")))?;
         open.push(socket);
     }
-    let mut missing = connections;
-    crew.relay(|_| {
-        missing -= 1;
-        missing == 0
-    })?;
+    crew.relay_lines(connections)?;
     say(&Line::Ready {})?;
     std::io::read_to_string(std::io::stdin())?;
     drop(open);

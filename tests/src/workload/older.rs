@@ -45,11 +45,7 @@ pub(super) fn run(connections: u32) -> anyhow::Result<()> {
         say(&Line::Client(socket.end("before")))?;
         open.push(socket);
     }
-    let mut missing = connections;
-    crew.relay(|_| {
-        missing -= 1;
-        missing == 0
-    })?;
+    crew.relay_lines(connections)?;
     say(&Line::Ready {})?;
     std::io::stdin().read_line(&mut String::new())?;
     for (number, mut socket) in (0..).zip(open) {

@@ -3,12 +3,10 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::AsFd;
 use std::thread;
 
 use aya::Ebpf;
 use aya::programs::Iter;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::programs::chain;
 use crate::namespaces::Namespace;
@@ -43,10 +41,7 @@ pub(super) fn take(ebpf: &mut Ebpf, namespaces: &[Namespace]) -> io::Result<usiz
 
 /// Makes `namespace` the thread's; `false` without the right to.
 fn enter(namespace: &Namespace) -> io::Result<bool> {
-    let Some(file) = &namespace.file else {
-        return Ok(true);
-    };
-    match move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)) {
+    match namespace.enter() {
         Ok(()) => Ok(true),
         Err(rustix::io::Errno::PERM) => Ok(false),
         Err(error) => Err(error.into()),

@@ -5,10 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::read_to_string;
-use std::os::fd::AsFd;
 use std::thread;
-
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::mib::Counters;
 use crate::namespaces::{self, Namespace};
@@ -26,9 +23,7 @@ pub struct Places(Vec<Namespace>);
 impl Places {
     /// Those in `wanted`, or all if that is empty.
     pub fn find(wanted: &[u32]) -> Self {
-        Self(namespaces::all(|inode| {
-            wanted.is_empty() || wanted.contains(&inode)
-        }))
+        Self(namespaces::all(wanted))
     }
 
     /// Their counters now; without those that cannot be read.
@@ -54,9 +49,7 @@ impl Places {
 
 /// Enters the namespace for good.
 fn read(place: &Namespace) -> Option<Counters> {
-    if let Some(file) = &place.file {
-        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).ok()?;
-    }
+    place.enter().ok()?;
     let text = |name| read_to_string(format!("/proc/thread-self/net/{name}")).ok();
     Counters::parse(&text("snmp")?, &text("netstat")?)
 }

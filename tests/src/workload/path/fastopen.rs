@@ -1,6 +1,7 @@
 //! TCP Fast Open: the first bytes travel with the SYN.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 
 use anyhow::{Context as _, ensure};
 use nix::sys::socket::setsockopt;
@@ -34,14 +35,18 @@ pub(super) fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Connects by the send call itself.
-pub(super) fn connect_by_sendto(address: SocketAddr) -> anyhow::Result<Counted> {
-    let socket = socket_with(
+fn unconnected() -> rustix::io::Result<OwnedFd> {
+    socket_with(
         AddressFamily::INET,
         SocketType::STREAM,
         SocketFlags::CLOEXEC,
         None,
-    )?;
+    )
+}
+
+/// Connects by the send call itself.
+pub(super) fn connect_by_sendto(address: SocketAddr) -> anyhow::Result<Counted> {
+    let socket = unconnected()?;
     let flags = SendFlags::from_bits_retain(libc::MSG_FASTOPEN.cast_unsigned());
     let sent = sendto(&socket, &[0x5a; FIRST], flags, &address)?;
     let mut socket = Counted::new(TcpStream::from(socket), address)?;
@@ -51,12 +56,7 @@ pub(super) fn connect_by_sendto(address: SocketAddr) -> anyhow::Result<Counted> 
 
 /// Connects by a connect call that waits for the first send call.
 pub(super) fn connect_later(address: SocketAddr) -> anyhow::Result<Counted> {
-    let socket = socket_with(
-        AddressFamily::INET,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
+    let socket = unconnected()?;
     setsockopt(&socket, TcpFastOpenConnect, &true)?;
     rustix::net::connect(&socket, &address)?;
     let sent = rustix::io::write(&socket, &[0x5a; FIRST])?;
