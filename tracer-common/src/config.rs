@@ -36,4 +36,6 @@ pub mod feature {
     pub const SETTLE: u32 = 1 << 3;
     /// The kernel preempts programs, and skips them meanwhile.
     pub const PREEMPTIBLE: u32 = 1 << 4;
+    /// Every call tells what it moved, also on a socket without a table entry.
+    pub const CALLS: u32 = 1 << 5;
 }

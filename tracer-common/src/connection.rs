@@ -221,11 +221,14 @@ pub mod flags {
     pub const FIN_SETTLED: u32 = 1 << 8;
     /// The peer's FIN's sequence number is behind `copied_seq`.
     pub const END_SETTLED: u32 = 1 << 9;
-    /// Older than the tracer: found by the snapshot at its start. `birth_ns` is when that was, and
-    /// the direction is inferred.
-    pub const PRE_EXISTING: u32 = 1 << 11;
     /// A process still held the socket when TCP was over: its release is that process's close.
     pub const HELD: u32 = 1 << 10;
+    /// Older than the tracer: found by the snapshot at its start. `birth_ns` is when that was.
+    pub const PRE_EXISTING: u32 = 1 << 11;
+    /// Its handshake was before the tracer's start, its accept not yet.
+    pub const QUEUED_BEFORE: u32 = 1 << 12;
+    /// TCP ended by a call or without a connection: nothing can follow.
+    pub const OVER: u32 = 1 << 13;
 }
 
 impl Connection {

@@ -14,13 +14,10 @@ pub enum Counter {
     TableFullInbound,
     /// Outbound attempts that got no table entry.
     TableFullOutbound,
-    /// Sends on sockets without a table entry (older than the tracer, or table full).
-    UntrackedSends,
-    /// Their bytes.
+    /// Bytes sent over connections without a table entry (table full; older ones are counted with
+    /// all they ever carried where calls do not tell, see `feature::CALLS`).
     UntrackedTx,
-    /// Receives on sockets without a table entry.
-    UntrackedReceives,
-    /// Their bytes.
+    /// Bytes received over them.
     UntrackedRx,
     /// Connection ends kept only as a sum (see `folded`).
     Folded,
@@ -43,14 +40,12 @@ impl Counter {
     pub const COUNT: u32 = Self::ALL.len() as u32;
 
     /// All of them, in index order.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 13] = [
         Self::RingFull,
         Self::IoRingFull,
         Self::TableFullInbound,
         Self::TableFullOutbound,
-        Self::UntrackedSends,
         Self::UntrackedTx,
-        Self::UntrackedReceives,
         Self::UntrackedRx,
         Self::Folded,
         Self::FoldLost,

@@ -13,7 +13,6 @@ pub mod event;
 pub mod filter;
 pub mod flow;
 pub mod folded;
-pub mod listener;
 pub mod offsets;
 pub mod tcp_state;
 pub mod users;
@@ -50,15 +49,13 @@ pub mod map {
     pub const LOCAL_PORTS: &str = "LOCAL_PORTS";
     /// Array of `u64` words: the remote port set.
     pub const REMOTE_PORTS: &str = "REMOTE_PORTS";
-    /// Hash: [`crate::listener::ListenerKey`] to `u8`.
-    pub const LISTENERS: &str = "LISTENERS";
     /// Hash: [`crate::filter::IdKey`] to `u8`.
     pub const IDS: &str = "IDS";
 }
 
 /// Version of every layout in this crate. The object carries it in the symbol [`ABI_SYMBOL`];
 /// the user side refuses an object of another version before it loads it.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Name of the read-only global in the eBPF object that holds [`ABI_VERSION`].
 pub const ABI_SYMBOL: &str = "CONNTRACER_ABI";

@@ -37,6 +37,8 @@ offsets! {
     sk_flags,
     /// `sock.sk_protocol`
     sk_protocol,
+    /// `sock.sk_type`
+    sk_type,
     /// `sock.sk_err`
     sk_err,
     /// `sock.sk_socket`
@@ -49,6 +51,12 @@ offsets! {
     dev_flags,
     /// `inet_sock.inet_sport`
     inet_sport,
+    /// `inet_sock.mc_index`
+    mc_index,
+    /// `inet_sock.pinet6`
+    pinet6,
+    /// `ipv6_pinfo.mcast_oif`
+    mcast_oif,
     /// `tcp_sock.bytes_acked`
     bytes_acked,
     /// `tcp_sock.bytes_received`

@@ -98,23 +98,19 @@ pub fn was_undecided(sock: Sock) -> bool {
     judge_socket(&filter, sock, false, NOBODY, sock.netns()) == Verdict::Keep
 }
 
-/// Whether a socket without a table entry would have been traced: one that the running task just
-/// accepted, or (`accepted` false) any other. Of that one nobody knows direction and owner, which
-/// are facts of its birth: with a filter on them it is not counted as missing.
+/// Whether a connection without a table entry would have been traced: one that the running task
+/// just accepted, or (`accepted` false) any other. Of that one nobody knows the owner any more: with
+/// a filter on it, it is not counted as missing.
 #[inline(always)]
 pub fn would_trace(sock: Sock, accepted: bool) -> bool {
-    const BIRTH: u32 = test::DIRECTION | test::PID | test::UID;
     let filter = FILTER.load();
     if !filter.is_active() {
         return true;
     }
-    if !accepted && filter.tests & BIRTH != 0 {
+    if !accepted && filter.tests & (test::PID | test::UID) != 0 {
         return false;
     }
-    if filter.tests & test::LOCAL_PORT != 0 && !Maps.has_local_port(sock.source_port()) {
-        return false;
-    }
-    judge_socket(&filter, sock, true, running(), sock.netns()) == Verdict::Keep
+    judge_socket(&filter, sock, sock.is_passive(), running(), sock.netns()) == Verdict::Keep
 }
 
 /// Process id and uid of an owner that is not known.

@@ -6,7 +6,9 @@
 
 use core::ptr;
 
-use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_kernel};
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_task, bpf_probe_read_kernel, bpf_probe_read_user,
+};
 use tracer_common::{
     connection::{NAME_LEN, TcpCounters},
     flow::{AF_INET, AF_INET6, Flow, v4_mapped},
@@ -39,7 +41,6 @@ struct SockHead {
     bits: u8,
 }
 
-const SKC_NUM: usize = 14;
 const SKC_FAMILY: usize = 16;
 const SKC_STATE: usize = 18;
 const SKC_NET: usize = 48;
@@ -69,6 +70,75 @@ fn read<T: Copy + Default>(base: *const u8, offset: usize) -> Option<T> {
 fn read_pointer(base: *const u8, offset: usize) -> Option<*const u8> {
     let pointer: u64 = read(base, offset)?;
     (pointer != 0).then_some(pointer as *const u8)
+}
+
+/// Where a `connect` call wants to. Without padding, so that it can be in a map.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Destination {
+    /// As in [`Flow`].
+    pub ip: [u8; 16],
+    pub port: u16,
+    reserved: [u16; 3],
+}
+
+impl Destination {
+    /// Reads the kernel's copy of a `struct sockaddr *`.
+    #[inline(always)]
+    pub fn of_kernel(address: *const u8) -> Option<Self> {
+        Self::read(|offset, to| {
+            let at = address.wrapping_add(offset);
+            // SAFETY: the helper checks the address itself, and writes `to`.
+            unsafe {
+                bpf_probe_read_kernel(to.as_mut_ptr().cast(), to.len() as u32, at.cast()) == 0
+            }
+        })
+    }
+
+    /// Reads the running task's own.
+    #[inline(always)]
+    pub fn of_caller(address: *const u8) -> Option<Self> {
+        Self::read(|offset, to| {
+            let at = address.wrapping_add(offset);
+            // SAFETY: as above.
+            unsafe { bpf_probe_read_user(to.as_mut_ptr().cast(), to.len() as u32, at.cast()) == 0 }
+        })
+    }
+
+    /// Nothing for other families than IPv4 and IPv6.
+    #[inline(always)]
+    fn read(bytes: impl Fn(usize, &mut [u8]) -> bool) -> Option<Self> {
+        const PORT: usize = 2;
+        const V4: usize = 4;
+        const V6: usize = 8;
+        let mut family = [0; 2];
+        let mut port = [0; 2];
+        if !bytes(0, &mut family) || !bytes(PORT, &mut port) {
+            return None;
+        }
+        let ip = match u16::from_ne_bytes(family) {
+            AF_INET => {
+                let mut ip = [0; 4];
+                if !bytes(V4, &mut ip) {
+                    return None;
+                }
+                v4_mapped(u32::from_ne_bytes(ip))
+            }
+            AF_INET6 => {
+                let mut ip = [0; 16];
+                if !bytes(V6, &mut ip) {
+                    return None;
+                }
+                ip
+            }
+            _ => return None,
+        };
+        Some(Self {
+            ip,
+            port: u16::from_be_bytes(port),
+            reserved: [0; 3],
+        })
+    }
 }
 
 /// A `struct sock *`.
@@ -110,6 +180,25 @@ impl Sock {
             && matches!(read::<u16>(self.0, SKC_FAMILY), Some(AF_INET | AF_INET6))
     }
 
+    /// A `SOCK_STREAM` one; raw sockets can be of TCP's protocol, too.
+    #[inline(always)]
+    pub fn is_stream(self) -> bool {
+        const SOCK_STREAM: u16 = 1;
+        read::<u16>(self.0, offset!(sk_type)) == Some(SOCK_STREAM)
+    }
+
+    /// Whether it came from a listener. The kernel notes in such a socket through which device the
+    /// SYN came, in a field for multicast that TCP cannot set otherwise.
+    #[inline(always)]
+    pub fn is_passive(self) -> bool {
+        let device = if read::<u16>(self.0, SKC_FAMILY) == Some(AF_INET6) {
+            read_pointer(self.0, offset!(pinet6)).and_then(|ipv6| read(ipv6, offset!(mcast_oif)))
+        } else {
+            read(self.0, offset!(mc_index))
+        };
+        device.is_some_and(|index: u32| index != 0)
+    }
+
     /// Addresses and ports, written where they are kept; `false` if they cannot be read. The local
     /// port survives the end of TCP, which clears `skc_num`.
     #[inline(always)]
@@ -132,12 +221,6 @@ impl Sock {
         flow.remote_ip = v4_mapped(head.daddr);
         flow.local_ip = v4_mapped(head.rcv_saddr);
         true
-    }
-
-    /// `skc_num`: the local port, also of a listener; 0 once TCP is over.
-    #[inline(always)]
-    pub fn local_port(self) -> u16 {
-        read(self.0, SKC_NUM).unwrap_or_default()
     }
 
     /// `inet_sport`: set from the moment the port is chosen until the socket is gone.

@@ -1,9 +1,9 @@
 //! The handlers of a connection's life, whatever hook reported it.
 //!
 //! They do nothing for what is done already, because two programs report most events (see
-//! `hooks/set_state.rs`).
+//! `hooks/set_state.rs`); and they are not inlined, because two copies would be the larger part of
+//! the object.
 
-use aya_log_ebpf::debug;
 use tracer_common::{
     config::feature,
     connection::{Connection, flags},
@@ -15,10 +15,12 @@ use tracer_common::{
 use crate::{
     emit, filter, folded,
     kernel::Sock,
-    maps::{count, gate_is_closed},
+    maps::gate_is_closed,
+    no_route,
     table::{create, find, forget, now, take_owner, tell},
     task,
     traffic::settle_rest,
+    untracked,
 };
 
 /// A program's place among those that report the same event, in the order in which they run: what
@@ -33,16 +35,22 @@ impl Reporter {
     /// The counter for what found no room for good.
     #[inline(always)]
     fn counts(self, counter: Counter) -> Option<Counter> {
-        matches!(self, Self::Last).then_some(counter)
+        self.is_last().then_some(counter)
+    }
+
+    #[inline(always)]
+    fn is_last(self) -> bool {
+        matches!(self, Self::Last)
     }
 }
 
 /// A SYN is about to be sent. Process context: the running task is the owner.
-#[inline(always)]
+#[inline(never)]
 pub fn opened(sock: Sock, reporter: Reporter) {
     if gate_is_closed() {
         return;
     }
+    no_route::found();
     if let Some(previous) = find(sock) {
         let is_told =
             !previous.is(flags::INBOUND) && previous.established_ns == 0 && previous.closed_ns == 0;
@@ -74,7 +82,7 @@ pub fn bound(sock: Sock) {
 }
 
 /// The handshake is done. Any context.
-#[inline(always)]
+#[inline(never)]
 pub fn established(sock: Sock, old_state: u8, reporter: Reporter) {
     if gate_is_closed() {
         return;
@@ -93,7 +101,9 @@ pub fn established(sock: Sock, old_state: u8, reporter: Reporter) {
         release(sock, connection);
     }
     if old_state != tcp_state::SYN_RECV {
-        untracked_attempt(sock, reporter);
+        if reporter.is_last() {
+            untracked::attempted(sock);
+        }
         return;
     }
     let table_full = reporter.counts(Counter::TableFullInbound);
@@ -109,34 +119,16 @@ pub fn established(sock: Sock, old_state: u8, reporter: Reporter) {
     }
 }
 
-/// An outbound attempt has its port now, and no entry: counts it as missing if it should have one
-/// and the filter could not tell when it was made.
-#[inline(always)]
-fn untracked_attempt(sock: Sock, reporter: Reporter) {
-    if let Some(counter) = reporter.counts(Counter::TableFullOutbound)
-        && filter::was_undecided(sock)
-    {
-        count(counter, 1);
-    }
-}
-
 /// A process took the connection from the accept queue. Process context: the running task is it.
-#[inline(always)]
+#[inline(never)]
 pub fn accepted(sock: Sock, reporter: Reporter) {
     if gate_is_closed() {
         return;
     }
     if let Some(connection) = find(sock).or_else(|| accepted_early(sock)) {
         take(sock, connection, 0);
-    } else if let Some(counter) = reporter.counts(Counter::UntrackedAccepts)
-        && filter::would_trace(sock, true)
-    {
-        count(counter, 1);
-        debug!(
-            (),
-            "process {} accepted an untraced connection",
-            task::current_tgid()
-        );
+    } else if reporter.is_last() {
+        untracked::accepted(sock);
     }
 }
 
@@ -171,7 +163,7 @@ pub fn take(sock: Sock, connection: &mut Connection, how: u32) -> bool {
 }
 
 /// Our FIN is queued. Process context: the running task dropped the last descriptor or shut down.
-#[inline(always)]
+#[inline(never)]
 pub fn closing(sock: Sock) {
     if gate_is_closed() {
         return;
@@ -196,20 +188,30 @@ fn take_closer(sock: Sock, connection: &mut Connection, held: bool) -> bool {
 }
 
 /// TCP is over. Any context, unless the state says that a local call did it.
-#[inline(always)]
+#[inline(never)]
 pub fn closed(sock: Sock, old_state: u8, reporter: Reporter) {
     if gate_is_closed() {
         return;
     }
     let Some(connection) = find(sock) else {
-        if old_state == tcp_state::SYN_SENT {
-            untracked_attempt(sock, reporter);
+        if reporter.is_last() {
+            untracked::closed(sock, old_state);
         }
         return;
     };
-    if connection.closed_ns != 0 {
-        return;
+    // The entry of one that is over stays until the last reporter has seen it: without one it would
+    // be taken for untracked.
+    if (connection.closed_ns != 0 || end(sock, connection, old_state))
+        && connection.is(flags::OVER)
+        && reporter.is_last()
+    {
+        release(sock, connection);
     }
+}
+
+/// Notes how TCP ended; `false` if the filter does not want the connection, and the entry is gone.
+#[inline(always)]
+fn end(sock: Sock, connection: &mut Connection, old_state: u8) -> bool {
     connection.closed_ns = now();
     connection.error = sock.error();
     connection.state_before_close = u32::from(old_state);
@@ -231,40 +233,44 @@ pub fn closed(sock: Sock, old_state: u8, reporter: Reporter) {
         && matches!(old_state, tcp_state::ESTABLISHED | tcp_state::CLOSE_WAIT);
     if failed {
         connection.flags |= flags::FAILED;
-        if connection.error == 0 {
-            take_closer(sock, connection, false);
-        }
-        release(sock, connection);
-    } else if aborted_here {
+        connection.flags |= flags::OVER;
+        return connection.error != 0 || take_closer(sock, connection, false);
+    }
+    if aborted_here {
         // close() with unread data or linger 0, connect(AF_UNSPEC), or a listener's own close:
         // always a call, and nothing can be read or sent afterwards. After AF_UNSPEC the socket
         // lives on without ever being destroyed under this identity.
-        if take_closer(sock, connection, sock.is_held()) {
-            release(sock, connection);
-        }
-    } else if sock.is_held() {
-        connection.flags |= flags::HELD;
-        tell(sock, connection);
+        connection.flags |= flags::OVER;
+        return take_closer(sock, connection, sock.is_held());
     }
-    // Otherwise the release follows at once and tells this too.
+    if sock.is_held() {
+        connection.flags |= flags::HELD;
+        return tell(sock, connection);
+    }
+    // The release follows at once and tells this too.
+    true
 }
 
 /// The socket is gone: the application's counts are final.
 #[inline(always)]
-pub fn released(sock: Sock) {
+pub fn released(sock: Sock, reporter: Reporter) {
     if gate_is_closed() {
         return;
     }
-    if let Some(connection) = find(sock)
-        && (!connection.is(flags::HELD) || take_closer(sock, connection, true))
-    {
+    let Some(connection) = find(sock) else {
+        if reporter.is_last() {
+            untracked::released(sock);
+        }
+        return;
+    };
+    if !connection.is(flags::HELD) || take_closer(sock, connection, true) {
         release(sock, connection);
     }
 }
 
-/// Not inlined: it is long, and five handlers end here.
+/// The end of an entry: tells the totals, and frees it.
 #[inline(never)]
-fn release(sock: Sock, connection: &mut Connection) {
+pub fn release(sock: Sock, connection: &mut Connection) {
     if connection.closed_ns == 0 {
         connection.closed_ns = now();
         connection.error = sock.error();

@@ -1,7 +1,7 @@
 //! conntracer's eBPF programs.
 //!
 //! A hook turns its calling convention into `(socket, value)` and calls a handler of [`lifecycle`]
-//! [`traffic`] or [`older`]; what happens next is the same on every backend. A new hook is one small file in
+//! [`traffic`], [`no_route`] or [`older`]; what happens next is the same on every backend. A new hook is one small file in
 //! `hooks/`.
 //!
 //! | program | hook | handler | purpose | since |
@@ -16,7 +16,9 @@
 //! | `connect_fentry`, `connect_kprobe` | `tcp_connect` | `bound` | the port of an attempt | 5.5, 4.17 |
 //! | `graft_fentry`, `graft_kprobe` | `security_sock_graft` | `accepted` | the accepting process | 5.5, 4.17 |
 //! | `release_sock_fentry`, `release_sock_kprobe` | `release_sock` | `settle` | bytes, by process, and accepts | 5.5, 4.17 |
-//! | `older_listeners`, `older_sockets` | `iter/tcp` | `listener`, `socket` | connections older than the tracer | 5.9 |
+//! | `route_…` | `tcp_v4_connect`, `tcp_v6_connect`, entry and return | `calls`, `returned` | attempts without a route | 5.5, 4.17 |
+//! | `connect_enter`, `connect_exit` | tracepoints `sys_enter_connect`, `sys_exit_connect` | the same | the same | 5.5 |
+//! | `older_sockets` | `iter/tcp` | `socket` | connections older than the tracer | 5.9 |
 //! | `older_owners` | `iter/task_file` | `held` | who holds them | 5.8 |
 //!
 //! Which of them are attached is the backend's choice, a table in the user side.
@@ -37,10 +39,12 @@ mod hooks;
 mod kernel;
 mod lifecycle;
 mod maps;
+mod no_route;
 mod older;
 mod table;
 mod task;
 mod traffic;
+mod untracked;
 mod users;
 
 #[unsafe(no_mangle)]

@@ -14,10 +14,11 @@ use tracer_common::{
     counters::Counter,
     filter::{Filter, IdKey, MAX_IDS, PORT_WORDS},
     folded::{FOLDED_ROWS, FoldedKey, FoldedTotals},
-    listener::{ListenerKey, MAX_LISTENERS},
     offsets::Offsets,
     users::{UserKey, UserTotals},
 };
+
+use crate::{no_route::Attempt, untracked::Position};
 
 /// One entry a live connection. Not preallocated: a quiet host pays for the buckets only.
 /// Size set at load (`--max-connections`).
@@ -63,10 +64,15 @@ pub static LOCAL_PORTS: Array<u64> = Array::with_max_entries(PORT_WORDS, 0);
 #[map]
 pub static REMOTE_PORTS: Array<u64> = Array::with_max_entries(PORT_WORDS, 0);
 
-/// Filled by the snapshot of older sockets.
+/// Tasks that are looking for a route in `connect`; keys are thread ids. A look-up takes
+/// microseconds, so this is room for many; preallocated, which is faster.
 #[map]
-pub static LISTENERS: HashMap<ListenerKey, u8> =
-    HashMap::with_max_entries(MAX_LISTENERS, BPF_F_NO_PREALLOC);
+pub static CONNECTING: HashMap<u64, Attempt> = HashMap::with_max_entries(1024, 0);
+
+/// Where in what they received were the holders of sockets that had no entry at `->CLOSE`. Empty
+/// unless the table was full.
+#[map]
+pub static LATE_READS: HashMap<u64, Position> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
 
 /// Pids, uids and namespaces of the filter; small, so preallocated.
 #[map]

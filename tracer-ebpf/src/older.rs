@@ -1,31 +1,19 @@
 //! The handlers of the snapshot: sockets that are older than the tracer, and who holds them. It is
 //! taken while the other hooks run, so what it finds may be known already, and may end meanwhile.
 
-use aya_ebpf::bindings::BPF_ANY;
 use tracer_common::{
     connection::flags,
     counters::Counter,
     filter::Verdict,
-    listener::ListenerKey,
     tcp_state::{self, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, LAST_ACK, SYN_SENT},
 };
 
 use crate::{
     filter,
     kernel::{Sock, TaskStruct},
-    maps::LISTENERS,
     table::{create, find, forget, now},
     task,
 };
-
-/// Notes the port if the socket listens: comes before [`socket`], for which it decides.
-#[inline(always)]
-pub fn listener(sock: Sock) {
-    if sock.state() == tcp_state::LISTEN {
-        // Without room, connections to the port are taken for outbound.
-        let _ = LISTENERS.insert(service(sock), 1, u64::from(BPF_ANY));
-    }
-}
 
 /// Makes an entry for a socket that has none. What it moved so far was before. The kernel holds the
 /// socket's lock meanwhile (5.15+), so nothing moves.
@@ -41,10 +29,10 @@ pub fn socket(sock: Sock) {
     if !is_alive || !sock.is_tcp() || find(sock).is_some() {
         return;
     }
-    let inbound = state != SYN_SENT && LISTENERS.get_ptr(service(sock)).is_some();
+    let inbound = state != SYN_SENT && sock.is_passive();
     let entry = match (inbound, sock.is_held()) {
         // Its handshake is done, but its accept is still to come.
-        (true, false) => flags::INBOUND,
+        (true, false) => flags::INBOUND | flags::QUEUED_BEFORE,
         (true, true) => flags::INBOUND | flags::PRE_EXISTING,
         (false, _) => flags::PRE_EXISTING,
     };
@@ -92,13 +80,5 @@ pub fn held(sock: Sock, holder: TaskStruct) {
             Verdict::Undecided => {}
             Verdict::Drop => forget(sock, connection),
         }
-    }
-}
-
-#[inline(always)]
-fn service(sock: Sock) -> ListenerKey {
-    ListenerKey {
-        netns: sock.netns(),
-        port: u32::from(sock.local_port()),
     }
 }

@@ -49,6 +49,21 @@ pub fn create(
     if verdict == Verdict::Drop {
         return None;
     }
+    // Of an undecided attempt nobody can say yet whether it is missing.
+    let counter = table_full.filter(|_| verdict == Verdict::Keep);
+    let connection = insert(sock, counter)?;
+    sock.read_flow(&mut connection.flow);
+    connection.netns = netns;
+    connection.flags = flags;
+    if verdict == Verdict::Undecided {
+        connection.flags |= flags::UNDECIDED;
+    }
+    Some(connection)
+}
+
+/// Inserts an empty entry, unless there is one.
+#[inline(always)]
+pub fn insert(sock: Sock, table_full: Option<Counter>) -> Option<&'static mut Connection> {
     // Another CPU can make the entry at any moment; only one that is left from the socket before
     // (see `forget`) may be overwritten.
     let how = match CONNECTIONS.get_ptr(sock.key()) {
@@ -61,29 +76,15 @@ pub fn create(
         .insert(sock.key(), &NO_CONNECTION, u64::from(how))
         .is_err()
     {
-        if find(sock).is_some() {
-            return None;
-        }
-        // Of an undecided attempt nobody can say yet whether it is missing.
-        if verdict == Verdict::Keep
+        if find(sock).is_none()
             && let Some(counter) = table_full
         {
             count(counter, 1);
-            debug!(
-                (),
-                "table full: a connection in namespace {} is not traced", netns
-            );
+            debug!((), "table full: a connection is not traced");
         }
         return None;
     }
-    let connection = find(sock)?;
-    sock.read_flow(&mut connection.flow);
-    connection.netns = netns;
-    connection.flags = flags;
-    if verdict == Verdict::Undecided {
-        connection.flags |= flags::UNDECIDED;
-    }
-    Some(connection)
+    find(sock)
 }
 
 #[inline(always)]

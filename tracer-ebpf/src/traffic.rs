@@ -3,17 +3,16 @@
 use tracer_common::{
     config::feature,
     connection::{Connection, flags},
-    counters::Counter,
     tcp_state,
 };
 
 use crate::{
-    emit, filter,
+    emit,
     kernel::Sock,
     lifecycle::take,
-    maps::{add, count, epoch},
+    maps::{add, epoch},
     table::{find, now},
-    task, users,
+    task, untracked, users,
 };
 
 /// A send or receive call moved `bytes` (> 0). Process context: the running task called.
@@ -22,7 +21,7 @@ pub fn moved(sock: Sock, send: bool, bytes: u64) {
     let Some(epoch) = epoch() else { return };
     match find(sock) {
         Some(connection) => credit(sock, connection, epoch, send, bytes),
-        None => untracked(sock, send, bytes),
+        None => untracked::moved(sock, send, bytes),
     }
 }
 
@@ -188,18 +187,4 @@ fn touch(sock: Sock, connection: &mut Connection, epoch: u32) {
     if emit::wants(feature::TRAFFIC) && connection.epoch != epoch && emit::touched(sock.key()) {
         connection.epoch = epoch;
     }
-}
-
-#[inline(always)]
-fn untracked(sock: Sock, send: bool, bytes: u64) {
-    if !sock.is_tcp() || !filter::would_trace(sock, false) {
-        return;
-    }
-    let (calls, total) = if send {
-        (Counter::UntrackedSends, Counter::UntrackedTx)
-    } else {
-        (Counter::UntrackedReceives, Counter::UntrackedRx)
-    };
-    count(calls, 1);
-    count(total, bytes);
 }

@@ -6,7 +6,10 @@ use tracer_common::tcp_state::{CLOSE_WAIT, ESTABLISHED, LAST_ACK};
 use crate::record::ClosedBy;
 
 // `errno` values of `sk_err`, the same on every Linux architecture we build for.
+const EPERM: u32 = 1;
+const EACCES: u32 = 13;
 const EPIPE: u32 = 32;
+const EADDRNOTAVAIL: u32 = 99;
 const ENETUNREACH: u32 = 101;
 const ECONNABORTED: u32 = 103;
 const ECONNRESET: u32 = 104;
@@ -18,6 +21,8 @@ const EHOSTUNREACH: u32 = 113;
 pub fn failure(connection: &Connection) -> &'static str {
     match connection.error {
         0 if connection.flow.local_port == 0 => "no_local_port",
+        EADDRNOTAVAIL => "no_local_port",
+        EPERM | EACCES => "denied",
         0 | ECONNABORTED => "aborted",
         error => named(error),
     }

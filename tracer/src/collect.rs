@@ -240,7 +240,13 @@ impl Collector {
             HashMap::new()
         };
         for (key, connection) in table {
-            if connection.flags & (flags::UNDECIDED | flags::RELEASED) == 0 {
+            if connection.flags & (flags::UNDECIDED | flags::RELEASED) != 0 {
+                continue;
+            }
+            if connection.is(flags::FAILED) {
+                // Its release was missed.
+                self.track.news(key, &connection, &[], out);
+            } else {
                 let users = users.get(&key).map_or(&[][..], Vec::as_slice);
                 self.track
                     .open_at_exit(key, &connection, users, now_ns, out);

@@ -282,8 +282,7 @@ pub struct Record {
     /// Who ended it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub closed_by: Option<ClosedBy>,
-    /// Older than the run: `direction` is inferred from who listens, `process` from who holds the
-    /// socket.
+    /// Older than the run: `process` is inferred from who holds the socket.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub pre_existing: bool,
     /// How the kernel counts it; not part of the schema.

@@ -8,24 +8,28 @@ use aya_ebpf::{
 use tracer_common::classic::DESTROY_SOCK;
 
 use super::classic;
-use crate::{kernel::Sock, lifecycle};
+use crate::{
+    kernel::Sock,
+    lifecycle::{self, Reporter},
+};
 
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 fn destroy_sock(ctx: BtfTracePointContext) -> i32 {
-    lifecycle::released(Sock::new(ctx.arg(0)));
+    lifecycle::released(Sock::new(ctx.arg(0)), Reporter::Last);
     0
 }
 
 /// Runs where a softirq interrupted `destroy_sock` (see `set_state_again`).
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 fn destroy_sock_again(ctx: BtfTracePointContext) -> i32 {
-    lifecycle::released(Sock::new(ctx.arg(0)));
+    lifecycle::released(Sock::new(ctx.arg(0)), Reporter::First);
     0
 }
 
 /// Helps it where the kernel preempts programs (see `set_state_classic`).
 #[tracepoint]
 fn destroy_sock_classic(ctx: TracePointContext) -> u32 {
-    lifecycle::released(Sock::new(classic::read(&ctx, DESTROY_SOCK)));
+    let sock = Sock::new(classic::read(&ctx, DESTROY_SOCK));
+    lifecycle::released(sock, Reporter::First);
     0
 }

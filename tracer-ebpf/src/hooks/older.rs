@@ -27,19 +27,8 @@ struct TaskFile {
 
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/tcp")]
-extern "C" fn older_listeners(ctx: *const Tcp) -> i32 {
-    // SAFETY: the kernel calls with a whole context of this type.
-    let sk = unsafe { (*ctx).sk };
-    if !sk.is_null() {
-        older::listener(Sock::new(sk));
-    }
-    0
-}
-
-#[unsafe(no_mangle)]
-#[unsafe(link_section = "iter/tcp")]
 extern "C" fn older_sockets(ctx: *const Tcp) -> i32 {
-    // SAFETY: as above.
+    // SAFETY: the kernel calls with a whole context of this type.
     let sk = unsafe { (*ctx).sk };
     if !sk.is_null() {
         older::socket(Sock::new(sk));

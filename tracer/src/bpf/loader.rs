@@ -5,6 +5,7 @@ use std::io;
 use aya::maps::{Array, HashMap, MapData, MapError, RingBuf};
 use aya::{Btf, Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
+use tracer_common::classic::LENGTH_SOCK;
 use tracer_common::config::{Config, feature};
 use tracer_common::connection::{Connection, ConnectionKey};
 use tracer_common::filter::{Filter, IdKey, PORT_WORDS};
@@ -93,6 +94,8 @@ pub struct Kernel {
     /// Whether maps may allocate in programs of every kind: they have an allocator of their own
     /// (6.1+).
     maps_allocate_safely: bool,
+    /// Whether it has tracepoints for what send and receive calls return (6.3+).
+    tells_calls: bool,
     /// Whether it preempts typed programs, and what can be done about it is known.
     preempting: bool,
     /// Why nothing can be done about it, if so.
@@ -110,13 +113,16 @@ impl Kernel {
         self.unsteady.as_deref()
     }
 
-    /// Bits of [`feature`] that it needs.
-    fn features(&self) -> u32 {
+    /// Bits of [`feature`] that it needs, and has for a backend.
+    fn features(&self, backend: Backend) -> u32 {
+        let mut features = 0;
         if self.preempting {
-            feature::PREEMPTIBLE
-        } else {
-            0
+            features |= feature::PREEMPTIBLE;
         }
+        if self.tells_calls && backend == Backend::Tracepoint {
+            features |= feature::CALLS;
+        }
+        features
     }
 
     /// Reads its types and finds in them what the programs read.
@@ -131,6 +137,7 @@ impl Kernel {
         };
         Ok(Self {
             offsets: offsets::resolve(&types)?,
+            tells_calls: types.structure(LENGTH_SOCK.record).is_ok(),
             preempting: preempts && unsteady.is_none(),
             unsteady,
             maps_allocate_safely: types.structure("bpf_mem_alloc").is_ok(),
@@ -249,7 +256,7 @@ impl Tracer {
         thorough: bool,
     ) -> Result<Self, LoadError> {
         let config = Config {
-            features: settings.features | backend.features() | kernel.features(),
+            features: settings.features | backend.features() | kernel.features(backend),
             wake_bytes: wake_bytes(settings),
         };
         let preallocate = backend.wants_preallocation() && !kernel.maps_allocate_safely;

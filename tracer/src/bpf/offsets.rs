@@ -70,12 +70,16 @@ macro_rules! fields {
 fields! {
     sk_flags: U64 = "sock", "__sk_common.skc_flags";
     sk_protocol: U16 = "sock", "sk_protocol";
+    sk_type: U16 = "sock", "sk_type";
     sk_err: U32 = "sock", "sk_err";
     sk_socket: Pointer = "sock", "sk_socket";
     sk_dst_cache: Pointer = "sock", "sk_dst_cache";
     dst_dev: Pointer = "dst_entry", "dev" | "dev_rcu";
     dev_flags: U32 = "net_device", "flags";
     inet_sport: U16 = "inet_sock", "inet_sport";
+    mc_index: U32 = "inet_sock", "mc_index";
+    pinet6: Pointer = "inet_sock", "pinet6";
+    mcast_oif: U32 = "ipv6_pinfo", "mcast_oif";
     bytes_acked: U64 = "tcp_sock", "bytes_acked";
     bytes_received: U64 = "tcp_sock", "bytes_received";
     write_seq: U32 = "tcp_sock", "write_seq";
@@ -107,6 +111,9 @@ fields! {
     socket_file: Pointer = "socket", "file";
     socket_sk: Pointer = "socket", "sk";
 }
+
+/// Fields that a kernel built without IPv6 does not have; the programs never read them there.
+const OF_IPV6: [&str; 2] = ["pinet6", "mcast_oif"];
 
 /// A field that the programs read at a fixed place.
 struct Fixed {
@@ -228,7 +235,11 @@ pub fn resolve(btf: &Btf<'_>) -> Result<Offsets, OffsetsError> {
     let structs = Structs::find(btf);
     let mut offsets = Offsets::POISONED;
     let mut failures = Vec::new();
+    let has_ipv6 = structs.member("sock_common", "skc_v6_daddr").is_ok();
     for field in FIELDS {
+        if !has_ipv6 && OF_IPV6.contains(&field.name) {
+            continue;
+        }
         match locate(&structs, field) {
             Ok(offset) => *(field.slot)(&mut offsets) = offset,
             Err(reason) => failures.push(Failure {

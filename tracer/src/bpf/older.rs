@@ -11,8 +11,8 @@ use aya::programs::Iter;
 use super::programs::chain;
 use crate::namespaces::Namespace;
 
-/// Programs that see every socket of a namespace, in this order: who listens tells the direction.
-const OF_SOCKETS: [&str; 2] = ["older_listeners", "older_sockets"];
+/// The program that sees every socket of a namespace.
+const OF_SOCKETS: &str = "older_sockets";
 /// The program that sees every open file.
 const OF_FILES: &str = "older_owners";
 
@@ -27,9 +27,7 @@ pub(super) fn take(ebpf: &mut Ebpf, namespaces: &[Namespace]) -> io::Result<usiz
                     closed += 1;
                     continue;
                 }
-                for program in OF_SOCKETS {
-                    pass(ebpf, program)?;
-                }
+                pass(ebpf, OF_SOCKETS)?;
             }
             pass(ebpf, OF_FILES)?;
             Ok(closed)

@@ -1,6 +1,8 @@
 //! The programs as a table of data, and one loop that attaches them.
 
-use aya::programs::{BtfTracePoint, FEntry, Iter, KProbe, Program, ProgramError, TracePoint};
+use aya::programs::{
+    BtfTracePoint, FEntry, FExit, Iter, KProbe, Program, ProgramError, TracePoint,
+};
 use aya::{Btf, Ebpf};
 use tracer_common::config::feature;
 
@@ -63,8 +65,12 @@ pub enum Hook {
     Tracepoints(&'static str, &'static [&'static str]),
     /// A trampoline at a function's entry.
     Fentry(&'static str),
-    /// A breakpoint at a function's entry.
-    Kprobe(&'static str),
+    /// A trampoline at a function's return.
+    Fexit(&'static str),
+    /// A breakpoint at the entry of each of these functions.
+    Kprobe(&'static [&'static str]),
+    /// The same at their return.
+    Kretprobe(&'static [&'static str]),
     /// Called for every object of a kind, when someone reads.
     Iterator(&'static str),
 }
@@ -77,7 +83,9 @@ impl std::fmt::Display for Hook {
                 write!(f, "tracepoints {category}:{}", events.join(","))
             }
             Self::Fentry(function) => write!(f, "fentry {function}"),
-            Self::Kprobe(function) => write!(f, "kprobe {function}"),
+            Self::Fexit(function) => write!(f, "fexit {function}"),
+            Self::Kprobe(functions) => write!(f, "kprobe {}", functions.join(",")),
+            Self::Kretprobe(functions) => write!(f, "kretprobe {}", functions.join(",")),
             Self::Iterator(objects) => write!(f, "iterator {objects}"),
         }
     }
@@ -92,7 +100,7 @@ pub enum Need {
     Optional(&'static str),
     /// The same, for bytes before the end of a connection.
     Bytes(&'static str),
-    /// Attached only with `--accept-hooks`; the text says what is not seen.
+    /// The same; attached only with `--accept-hooks`, because it makes every system call slower.
     AcceptHooks(&'static str),
 }
 
@@ -146,7 +154,7 @@ const TRACEPOINT: &[Backend] = &[Backend::Tracepoint];
 
 const fn program(name: &'static str, hook: Hook, backends: &'static [Backend]) -> Spec {
     let since = match hook {
-        Hook::Kprobe(_) => "4.17",
+        Hook::Kprobe(_) | Hook::Kretprobe(_) => "4.17",
         _ => "5.5",
     };
     Spec {
@@ -173,22 +181,75 @@ const ACCEPT_EXIT: Hook = Hook::Tracepoints("syscalls", &["sys_exit_accept", "sy
 const NO_GRAFT: Need =
     Need::Optional("accepts on connections that found the connection table full are not counted");
 
+const UNROUTED: &str = "connect calls that find no route are not told";
+const NO_ROUTE: Need = Need::Optional(UNROUTED);
+const NO_ROUTE_CALL: Need = Need::AcceptHooks(UNROUTED);
+const CONNECT: [&str; 2] = ["tcp_v4_connect", "tcp_v6_connect"];
+
 /// Every program, in the order of attachment. A backend's own come first, so that one that cannot
 /// be had is found out early; the life cycle comes last, because a connection that is born with a
 /// table entry must not move bytes unseen. Of two that report the same events, the one that counts
 /// what finds no room comes last: they run in the order of attachment.
-pub static PROGRAMS: [Spec; 21] = [
+pub static PROGRAMS: [Spec; 28] = [
     program("connect_fentry", Hook::Fentry("tcp_connect"), FENTRY),
     program("release_sock_fentry", Hook::Fentry("release_sock"), FENTRY),
     Spec {
         need: NO_GRAFT,
         ..program("graft_fentry", Hook::Fentry("security_sock_graft"), FENTRY)
     },
-    program("connect_kprobe", Hook::Kprobe("tcp_connect"), KPROBE),
-    program("release_sock_kprobe", Hook::Kprobe("release_sock"), KPROBE),
+    program("connect_kprobe", Hook::Kprobe(&["tcp_connect"]), KPROBE),
+    program(
+        "release_sock_kprobe",
+        Hook::Kprobe(&["release_sock"]),
+        KPROBE,
+    ),
     Spec {
         need: NO_GRAFT,
-        ..program("graft_kprobe", Hook::Kprobe("security_sock_graft"), KPROBE)
+        ..program(
+            "graft_kprobe",
+            Hook::Kprobe(&["security_sock_graft"]),
+            KPROBE,
+        )
+    },
+    Spec {
+        need: NO_ROUTE,
+        ..program("route_v4_fentry", Hook::Fentry(CONNECT[0]), FENTRY)
+    },
+    Spec {
+        need: NO_ROUTE,
+        ..program("route_v4_fexit", Hook::Fexit(CONNECT[0]), FENTRY)
+    },
+    Spec {
+        need: NO_ROUTE,
+        ..program("route_v6_fentry", Hook::Fentry(CONNECT[1]), FENTRY)
+    },
+    Spec {
+        need: NO_ROUTE,
+        ..program("route_v6_fexit", Hook::Fexit(CONNECT[1]), FENTRY)
+    },
+    Spec {
+        need: NO_ROUTE,
+        ..program("route_kprobe", Hook::Kprobe(&CONNECT), KPROBE)
+    },
+    Spec {
+        need: NO_ROUTE,
+        ..program("route_kretprobe", Hook::Kretprobe(&CONNECT), KPROBE)
+    },
+    Spec {
+        need: NO_ROUTE_CALL,
+        ..program(
+            "connect_enter",
+            Hook::Tracepoints("syscalls", &["sys_enter_connect"]),
+            TRACEPOINT,
+        )
+    },
+    Spec {
+        need: NO_ROUTE_CALL,
+        ..program(
+            "connect_exit",
+            Hook::Tracepoints("syscalls", &["sys_exit_connect"]),
+            TRACEPOINT,
+        )
     },
     Spec {
         kernels: Kernels::Steady,
@@ -285,11 +346,6 @@ pub static PROGRAMS: [Spec; 21] = [
     Spec {
         need: NO_OLDER,
         since: "5.9",
-        ..program("older_listeners", Hook::Iterator("tcp"), EVERY)
-    },
-    Spec {
-        need: NO_OLDER,
-        since: "5.9",
         ..program("older_sockets", Hook::Iterator("tcp"), EVERY)
     },
     Spec {
@@ -321,8 +377,11 @@ pub(super) fn attach(ebpf: &mut Ebpf, btf: &Btf, spec: &'static Spec) -> Result<
         Hook::Fentry(function) => {
             attach_fentry(program, btf, function).map_err(|error| failed(refusal(&error)))
         }
-        Hook::Kprobe(function) => {
-            attach_kprobe(program, function).map_err(|error| failed(refusal(&error)))
+        Hook::Fexit(function) => {
+            attach_fexit(program, btf, function).map_err(|error| failed(refusal(&error)))
+        }
+        Hook::Kprobe(functions) | Hook::Kretprobe(functions) => {
+            attach_kprobe(program, functions).map_err(|error| failed(refusal(&error)))
         }
         Hook::Iterator(objects) => {
             load_iterator(program, btf, objects).map_err(|error| failed(refusal(&error)))
@@ -349,10 +408,20 @@ fn attach_fentry(program: &mut Program, btf: &Btf, function: &str) -> Result<(),
     Ok(())
 }
 
-fn attach_kprobe(program: &mut Program, function: &str) -> Result<(), ProgramError> {
+fn attach_fexit(program: &mut Program, btf: &Btf, function: &str) -> Result<(), ProgramError> {
+    let program: &mut FExit = program.try_into()?;
+    program.load(function, btf)?;
+    program.attach()?;
+    Ok(())
+}
+
+/// The program itself says whether it is for the entry or the return.
+fn attach_kprobe(program: &mut Program, functions: &[&str]) -> Result<(), ProgramError> {
     let program: &mut KProbe = program.try_into()?;
     program.load()?;
-    program.attach(function, 0)?;
+    for function in functions {
+        program.attach(function, 0)?;
+    }
     Ok(())
 }
 
@@ -430,7 +499,8 @@ mod tests {
     fn every_backend_has_a_hook_for_attempts_accepts_and_bytes() {
         for backend in [Backend::Fentry, Backend::Kprobe] {
             let own = PROGRAMS.iter().filter(|spec| spec.backends == [backend]);
-            assert_eq!(own.count(), 3, "{}", backend.name());
+            let without_routes = own.filter(|spec| spec.need != NO_ROUTE);
+            assert_eq!(without_routes.count(), 3, "{}", backend.name());
         }
     }
 

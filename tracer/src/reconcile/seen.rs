@@ -11,8 +11,9 @@ use crate::record::{Direction, EventKind, Record};
 /// What the kernel's counters make of a connection, so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ending {
-    /// It never got as far as to queue its SYN.
-    pub without_syn: bool,
+    /// The kernel counted no opening in this run: its handshake was before, or it never got as far
+    /// as to queue its SYN.
+    pub unopened: bool,
     /// It ended by an error before it was established.
     pub failed: bool,
     /// It ended while established, without a FIN from here.
@@ -29,7 +30,8 @@ impl Ending {
                 .contains(&connection.state_before_close)
         };
         Self {
-            without_syn: connection.is(flags::FAILED) && !syn_was_queued(connection),
+            unopened: connection.flags & (flags::PRE_EXISTING | flags::QUEUED_BEFORE) != 0
+                || (connection.is(flags::FAILED) && !syn_was_queued(connection)),
             failed: over && connection.error != 0 && was([SYN_SENT, SYN_RECV]),
             cut_off: over && was([ESTABLISHED, CLOSE_WAIT]),
         }
@@ -73,15 +75,13 @@ impl Tally {
         };
         let seen = self.0.entry(record.netns).or_default();
         let Ending {
-            without_syn,
+            unopened,
             failed,
             cut_off,
         } = record.ending;
         match record.direction {
-            // Its handshake was before.
-            _ if record.pre_existing => {}
-            Direction::Inbound => seen.inbound += 1,
-            Direction::Outbound => seen.attempts += u64::from(!without_syn),
+            Direction::Inbound => seen.inbound += u64::from(!unopened),
+            Direction::Outbound => seen.attempts += u64::from(!unopened),
         }
         seen.failures += u64::from(failed);
         seen.resets += u64::from(cut_off);
@@ -161,7 +161,7 @@ mod tests {
     fn an_attempt_counts_from_its_syn_on() {
         let mut attempt = ended(0, SYN_SENT);
         attempt.flags |= flags::FAILED;
-        for (write_seq, snd_una, port, without_syn) in [
+        for (write_seq, snd_una, port, unopened) in [
             (1001, 1000, 4000, false),
             (0, u32::MAX, 4000, false),
             (0, 0, 4000, true),
@@ -170,7 +170,7 @@ mod tests {
         ] {
             (attempt.tcp.write_seq, attempt.tcp.snd_una) = (write_seq, snd_una);
             attempt.flow.local_port = port;
-            assert_eq!(Ending::of(&attempt).without_syn, without_syn);
+            assert_eq!(Ending::of(&attempt).unopened, unopened);
         }
     }
 
@@ -188,10 +188,10 @@ mod tests {
 
     #[test]
     fn failures_are_attempts_and_count_as_failures_only_by_an_error() {
-        let outbound = |failed, without_syn| {
+        let outbound = |failed, unopened| {
             let ending = Ending {
                 failed,
-                without_syn,
+                unopened,
                 cut_off: false,
             };
             let seen = seen_of(EventKind::Failed, Direction::Outbound, ending);
@@ -219,8 +219,10 @@ mod tests {
         }
         let older = Record {
             event: EventKind::Close,
-            ending,
-            pre_existing: true,
+            ending: Ending {
+                unopened: true,
+                ..ending
+            },
             ..inbound(EventKind::Close)
         };
         let mut tally = Tally::default();

@@ -38,14 +38,21 @@ fn model() -> Model {
                 ("sk_err", "u32", 284),
                 ("sk_socket", "ptr", 288),
                 ("sk_dst_cache", "ptr", 528),
+                ("sk_type", "u16", 572),
                 ("sk_protocol", "u16", 574),
             ],
         ),
         (
             "inet_sock",
             1000,
-            vec![("sk", "sock", 0), ("inet_sport", "u16", 798)],
+            vec![
+                ("sk", "sock", 0),
+                ("pinet6", "ptr", 760),
+                ("inet_sport", "u16", 798),
+                ("mc_index", "u32", 820),
+            ],
         ),
+        ("ipv6_pinfo", 128, vec![("mcast_oif", "u32", 44)]),
         (
             "inet_connection_sock",
             1400,
@@ -251,6 +258,7 @@ fn a_kernel_without_ipv6_is_fine() {
         .find(|(name, ..)| *name == "sock_common")
         .unwrap();
     members.retain(|(name, ..)| *name != "skc_v6_rcv_saddr");
+    model.retain(|(name, ..)| *name != "ipv6_pinfo");
     assert_eq!(
         resolve_model(&model).map(|offsets| offsets.sk_flags),
         Ok(96)
@@ -270,7 +278,9 @@ fn everything_that_failed_is_told_at_once() {
          `uname -r`"
     );
     let empty = resolve_model(&Model::new()).unwrap_err();
-    assert_eq!(empty.failures.len(), FIELDS.len() + FIXED.len());
+    // Without the types of sockets there is no IPv6 either.
+    let expected = FIELDS.len() - OF_IPV6.len() + FIXED.len();
+    assert_eq!(empty.failures.len(), expected);
 }
 
 /// Where the kernel under test shows its BTF; none without `CONFIG_DEBUG_INFO_BTF`.

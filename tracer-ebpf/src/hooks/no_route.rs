@@ -1,0 +1,88 @@
+//! `int tcp_v4_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)`, `tcp_v6_connect`,
+//! which calls it for IPv4, and the system call: the connecting process, before the kernel looks for
+//! a route, and with the result.
+
+use aya_ebpf::{
+    macros::{fentry, fexit, kprobe, kretprobe, tracepoint},
+    programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext, TracePointContext},
+};
+
+use crate::{
+    kernel::{Destination, Sock, TaskStruct},
+    no_route,
+};
+
+/// Where `fexit` finds the result: behind the arguments.
+const RESULT: usize = 3;
+
+/// Offsets in the records of `sys_enter_*` and `sys_exit_*`, stable ABI.
+const FD: usize = 16;
+const ADDRESS: usize = 24;
+const RET: usize = 16;
+
+macro_rules! fentry_and_fexit {
+    ($function:literal, $entry:ident, $exit:ident) => {
+        #[fentry(function = $function)]
+        fn $entry(ctx: FEntryContext) -> i32 {
+            calls(ctx.arg(0), ctx.arg(1));
+            0
+        }
+
+        #[fexit(function = $function)]
+        fn $exit(ctx: FExitContext) -> i32 {
+            no_route::returned(ctx.arg(RESULT));
+            0
+        }
+    };
+}
+
+fentry_and_fexit!("tcp_v4_connect", route_v4_fentry, route_v4_fexit);
+fentry_and_fexit!("tcp_v6_connect", route_v6_fentry, route_v6_fexit);
+
+#[kprobe]
+fn route_kprobe(ctx: ProbeContext) -> u32 {
+    if let (Some(sk), Some(address)) = (ctx.arg(0), ctx.arg(1)) {
+        calls(sk, address);
+    }
+    0
+}
+
+#[kretprobe]
+fn route_kretprobe(ctx: RetProbeContext) -> u32 {
+    no_route::returned(ctx.ret());
+    0
+}
+
+/// Not for `io_uring`, which makes no system call of its own.
+#[tracepoint]
+fn connect_enter(ctx: TracePointContext) -> u32 {
+    // SAFETY: both lie inside the record of every `sys_enter_*` event.
+    let (fd, address): (u64, *const u8) = unsafe {
+        match (ctx.read_at(FD), ctx.read_at(ADDRESS)) {
+            (Ok(fd), Ok(address)) => (fd, address),
+            _ => return 0,
+        }
+    };
+    if let Some(sock) = TaskStruct::current().socket(fd as u32)
+        && sock.is_tcp()
+        && let Some(to) = Destination::of_caller(address)
+    {
+        no_route::calls(sock, to);
+    }
+    0
+}
+
+#[tracepoint]
+fn connect_exit(ctx: TracePointContext) -> u32 {
+    // SAFETY: it lies inside the record of every `sys_exit_*` event.
+    let result: i64 = unsafe { ctx.read_at(RET) }.unwrap_or_default();
+    no_route::returned(result as i32);
+    0
+}
+
+#[inline(always)]
+fn calls(sk: *const u8, address: *const u8) {
+    if let Some(to) = Destination::of_kernel(address) {
+        no_route::calls(Sock::new(sk), to);
+    }
+}

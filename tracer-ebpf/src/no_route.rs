@@ -1,0 +1,72 @@
+//! Attempts that find no way to their destination. They end before the kernel gives them a port, a
+//! state or a SYN: nothing but the call's result tells.
+
+use aya_ebpf::{bindings::BPF_ANY, helpers::bpf_get_current_pid_tgid};
+use tracer_common::{connection::flags, counters::Counter, tcp_state};
+
+use crate::{
+    kernel::{Destination, Sock},
+    lifecycle::release,
+    maps::{CONNECTING, gate_is_closed},
+    table::{find, insert, now, take_owner},
+};
+
+/// What a task that is in `connect` asked for.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Attempt {
+    sk: u64,
+    to: Destination,
+}
+
+/// The running task calls `connect`.
+#[inline(always)]
+pub fn calls(sock: Sock, to: Destination) {
+    if !gate_is_closed() && sock.state() == tcp_state::CLOSE {
+        let attempt = Attempt { sk: sock.key(), to };
+        // Without room, this attempt is not told if it fails so early.
+        let _ = CONNECTING.insert(bpf_get_current_pid_tgid(), &attempt, u64::from(BPF_ANY));
+    }
+}
+
+/// The running task's attempt has a route: from here on its states tell.
+#[inline(always)]
+pub fn found() {
+    let _ = CONNECTING.remove(bpf_get_current_pid_tgid());
+}
+
+/// `connect` returns.
+#[inline(always)]
+pub fn returned(result: i32) {
+    let task = bpf_get_current_pid_tgid();
+    let Some(attempt) = CONNECTING.get_ptr(task) else {
+        return;
+    };
+    // SAFETY: only the running task removes its value, below.
+    let Attempt { sk, to } = unsafe { *attempt };
+    let _ = CONNECTING.remove(task);
+    if result < 0 {
+        failed(Sock::new(sk as *const u8), &to, result.unsigned_abs());
+    }
+}
+
+#[inline(never)]
+fn failed(sock: Sock, to: &Destination, error: u32) {
+    if let Some(previous) = find(sock) {
+        release(sock, previous);
+    }
+    let Some(connection) = insert(sock, Some(Counter::TableFullOutbound)) else {
+        return;
+    };
+    sock.read_flow(&mut connection.flow);
+    connection.flow.remote_ip = to.ip;
+    connection.flow.remote_port = to.port;
+    connection.netns = sock.netns();
+    // Nothing was sent: the counters are zero.
+    connection.flags = flags::FAILED | flags::UNDECIDED | flags::HAS_COUNTERS;
+    take_owner(connection);
+    connection.error = error;
+    connection.birth_ns = now();
+    connection.closed_ns = connection.birth_ns;
+    release(sock, connection);
+}
