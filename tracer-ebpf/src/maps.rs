@@ -69,7 +69,7 @@ pub static REMOTE_PORTS: Array<u64> = Array::with_max_entries(PORT_WORDS, 0);
 #[map]
 pub static CONNECTING: HashMap<u64, Attempt> = HashMap::with_max_entries(1024, 0);
 
-/// Where in what they received were the holders of sockets that had no entry at `->CLOSE`. Empty
+/// Positions of connections without an entry that had unread data at `->CLOSE`. Empty
 /// unless the table was full.
 #[map]
 pub static LATE_READS: HashMap<u64, Position> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);

@@ -16,7 +16,7 @@ use crate::{
     maps::{LATE_READS, count},
 };
 
-/// Where an application that still held its socket at `->CLOSE` was in what it had received.
+/// Where the application was, at `->CLOSE`, in what the socket had received.
 #[derive(Clone, Copy)]
 pub struct Position {
     copied_seq: u32,
@@ -73,7 +73,8 @@ pub fn closed(sock: Sock, old_state: u8) {
     count(Counter::UntrackedRx, tcp.copied(fin_received));
     let unread = tcp.unread(fin_received);
     let aborted_here = sock.error() == 0 && matches!(old_state, ESTABLISHED | CLOSE_WAIT);
-    if unread == 0 || aborted_here || !sock.is_held() {
+    // A process may still accept it, and read.
+    if unread == 0 || aborted_here {
         return;
     }
     let position = Position {
