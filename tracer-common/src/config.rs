@@ -38,4 +38,6 @@ pub mod feature {
     pub const PREEMPTIBLE: u32 = 1 << 4;
     /// Every call tells what it moved, also on a socket without a table entry.
     pub const CALLS: u32 = 1 << 5;
+    /// Calls on MPTCP sockets do.
+    pub const MPTCP_CALLS: u32 = 1 << 6;
 }

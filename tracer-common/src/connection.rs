@@ -229,6 +229,9 @@ pub mod flags {
     pub const QUEUED_BEFORE: u32 = 1 << 12;
     /// TCP ended by a call or without a connection: nothing can follow.
     pub const OVER: u32 = 1 << 13;
+    /// An upper-layer protocol (TLS, MPTCP) makes something else of what calls move, and the kernel's
+    /// counters are of that: only the calls count.
+    pub const BY_CALLS: u32 = 1 << 14;
 }
 
 impl Connection {
@@ -291,11 +294,16 @@ impl Connection {
         self.owner_rx + self.other_rx
     }
 
+    /// Whether `tcp` says what the application moved.
+    const fn counters_count(&self) -> bool {
+        self.is(flags::HAS_COUNTERS) && !self.is(flags::BY_CALLS)
+    }
+
     /// Bytes sent over the connection since the tracer started: the larger of what the hooks and what the kernel counted,
     /// so that a path without a hook is in the total and only its process stays unknown.
     pub const fn tx(&self) -> u64 {
         let hooked = self.hooked_tx();
-        if !self.is(flags::HAS_COUNTERS) {
+        if !self.counters_count() {
             return hooked;
         }
         let queued = self
@@ -308,7 +316,7 @@ impl Connection {
     /// Bytes received by the application, counted like [`Connection::tx`].
     pub const fn rx(&self) -> u64 {
         let hooked = self.hooked_rx();
-        if !self.is(flags::HAS_COUNTERS) {
+        if !self.counters_count() {
             return hooked;
         }
         let copied = self

@@ -57,6 +57,12 @@ offsets! {
     pinet6,
     /// `ipv6_pinfo.mcast_oif`
     mcast_oif,
+    /// `inet_connection_sock.icsk_ulp_ops`
+    ulp_ops,
+    /// `tcp_ulp_ops.name`
+    ulp_name,
+    /// `mptcp_sock.first`
+    first_subflow,
     /// `tcp_sock.bytes_acked`
     bytes_acked,
     /// `tcp_sock.bytes_received`

@@ -46,6 +46,7 @@ const SKC_STATE: usize = 18;
 const SKC_NET: usize = 48;
 const SKC_V6_DADDR: usize = 56;
 const SKC_V6_RCV_SADDR: usize = 72;
+const IPPROTO_MPTCP: u16 = 262;
 const IFF_LOOPBACK: u32 = 8;
 const SOCK_DONE: u64 = 1 << 1;
 const S_IFMT: u16 = 0o170_000;
@@ -178,6 +179,39 @@ impl Sock {
         const IPPROTO_TCP: u16 = 6;
         read::<u16>(self.0, offset!(sk_protocol)) == Some(IPPROTO_TCP)
             && matches!(read::<u16>(self.0, SKC_FAMILY), Some(AF_INET | AF_INET6))
+    }
+
+    /// A TCP socket itself, or the first one below an MPTCP socket: that is the connection we know.
+    #[inline(always)]
+    pub fn of_tcp(self) -> Option<Self> {
+        if self.is_tcp() {
+            return Some(self);
+        }
+        if read::<u16>(self.0, offset!(sk_protocol)) == Some(IPPROTO_MPTCP) {
+            return read_pointer(self.0, offset!(first_subflow)).map(Self);
+        }
+        None
+    }
+
+    /// Name of its upper-layer protocol, if it has one.
+    #[inline(always)]
+    fn ulp(self) -> Option<[u8; NAME_LEN]> {
+        read_pointer(self.0, offset!(ulp_ops)).and_then(|ops| read(ops, offset!(ulp_name)))
+    }
+
+    /// Whether it has one.
+    #[inline(always)]
+    pub fn has_ulp(self) -> bool {
+        read_pointer(self.0, offset!(ulp_ops)).is_some()
+    }
+
+    /// Whether it is below an MPTCP socket.
+    #[inline(always)]
+    pub fn is_subflow(self) -> bool {
+        // Two words are compared with less ado than 16 bytes.
+        self.ulp().is_some_and(|name| {
+            u128::from_ne_bytes(name) == u128::from_ne_bytes(*b"mptcp\0\0\0\0\0\0\0\0\0\0\0")
+        })
     }
 
     /// A `SOCK_STREAM` one; raw sockets can be of TCP's protocol, too.

@@ -19,7 +19,7 @@ use crate::{
     no_route,
     table::{create, find, forget, now, take_owner, tell},
     task,
-    traffic::settle_rest,
+    traffic::{only_calls_count, settle_rest},
     untracked,
 };
 
@@ -217,6 +217,9 @@ fn end(sock: Sock, connection: &mut Connection, old_state: u8) -> bool {
     connection.state_before_close = u32::from(old_state);
     sock.read_counters(&mut connection.tcp);
     connection.flags |= flags::HAS_COUNTERS;
+    if only_calls_count(sock) {
+        connection.flags |= flags::BY_CALLS;
+    }
     if sock.fin_received() {
         connection.flags |= flags::FIN_RECEIVED;
     }

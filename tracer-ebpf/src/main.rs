@@ -18,6 +18,7 @@
 //! | `release_sock_fentry`, `release_sock_kprobe` | `release_sock` | `settle` | bytes, by process, and accepts | 5.5, 4.17 |
 //! | `route_…` | `tcp_v4_connect`, `tcp_v6_connect`, entry and return | `calls`, `returned` | attempts without a route | 5.5, 4.17 |
 //! | `connect_enter`, `connect_exit` | tracepoints `sys_enter_connect`, `sys_exit_connect` | the same | the same | 5.5 |
+//! | `mptcp_…_fexit` | return of `mptcp_sendmsg`, `mptcp_recvmsg` | `moved` | bytes, by process | 5.17 |
 //! | `older_sockets` | `iter/tcp` | `socket` | connections older than the tracer | 5.9 |
 //! | `older_owners` | `iter/task_file` | `held` | who holds them | 5.8 |
 //!

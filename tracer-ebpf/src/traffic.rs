@@ -21,8 +21,25 @@ pub fn moved(sock: Sock, send: bool, bytes: u64) {
     let Some(epoch) = epoch() else { return };
     match find(sock) {
         Some(connection) => credit(sock, connection, epoch, send, bytes),
+        None => moved_above(sock, epoch, send, bytes),
+    }
+}
+
+/// The same on a socket that has no entry: it can be an MPTCP socket.
+#[inline(never)]
+fn moved_above(sock: Sock, epoch: u32, send: bool, bytes: u64) {
+    let Some(sock) = sock.of_tcp() else { return };
+    match find(sock) {
+        Some(connection) => credit(sock, connection, epoch, send, bytes),
         None => untracked::moved(sock, send, bytes),
     }
+}
+
+/// Whether the calls say what the application moved, and the kernel's counters do not.
+#[inline(always)]
+pub fn only_calls_count(sock: Sock) -> bool {
+    (emit::wants(feature::CALLS) && sock.has_ulp())
+        || (emit::wants(feature::MPTCP_CALLS) && sock.is_subflow())
 }
 
 /// The running task releases the socket's lock. Whatever the call was, what it wrote and read is
@@ -86,12 +103,19 @@ fn settles(sock: Sock, connection: &mut Connection) -> bool {
     if connection.is(flags::SETTLES) {
         return true;
     }
+    if connection.is(flags::BY_CALLS) {
+        return false;
+    }
     if connection.closed_ns != 0 {
         if connection.established_ns == 0 || !connection.is(flags::HAS_COUNTERS) {
             return false;
         }
     } else {
         if sock.state() == tcp_state::SYN_SENT {
+            return false;
+        }
+        if only_calls_count(sock) {
+            connection.flags |= flags::BY_CALLS;
             return false;
         }
         sock.read_counters(&mut connection.tcp);

@@ -25,9 +25,9 @@ pub struct Position {
 }
 
 /// A send or receive call moved `bytes`.
-#[inline(never)]
+#[inline(always)]
 pub fn moved(sock: Sock, send: bool, bytes: u64) {
-    if sock.is_stream() && sock.is_tcp() && filter::would_trace(sock, false) {
+    if sock.is_stream() && filter::would_trace(sock, false) {
         count(
             if send {
                 Counter::UntrackedTx

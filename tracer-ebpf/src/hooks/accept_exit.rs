@@ -32,7 +32,7 @@ fn report(ctx: &TracePointContext, reporter: Reporter) {
     let result: i64 = unsafe { ctx.read_at(RET) }.unwrap_or(-1);
     if let Ok(fd) = u32::try_from(result)
         && let Some(sock) = TaskStruct::current().socket(fd)
-        && sock.is_tcp()
+        && let Some(sock) = sock.of_tcp()
     {
         lifecycle::accepted(sock, reporter);
     }

@@ -30,7 +30,7 @@ fn graft_kprobe(ctx: ProbeContext) -> u32 {
 /// Every family comes here.
 #[inline(always)]
 fn grafted(sock: Sock) {
-    if sock.is_tcp() {
+    if let Some(sock) = sock.of_tcp() {
         lifecycle::accepted(sock, Reporter::Last);
     }
 }

@@ -46,14 +46,14 @@ fn recv_length_classic(ctx: TracePointContext) -> u32 {
 }
 
 #[inline(always)]
-fn sent(sock: Sock, result: i32) {
+pub(super) fn sent(sock: Sock, result: i32) {
     if result > 0 {
         traffic::moved(sock, true, result as u64);
     }
 }
 
 #[inline(always)]
-fn received(sock: Sock, result: i32, flags: i32) {
+pub(super) fn received(sock: Sock, result: i32, flags: i32) {
     if result > 0 && flags & NOT_DATA == 0 {
         traffic::moved(sock, false, result as u64);
     }

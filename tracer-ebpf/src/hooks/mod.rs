@@ -6,6 +6,7 @@ mod connect;
 mod destroy_sock;
 mod graft;
 mod length;
+mod mptcp;
 mod no_route;
 mod older;
 mod release_sock;

@@ -3,30 +3,28 @@
 use std::io;
 
 use aya::maps::{Array, HashMap, MapData, MapError, RingBuf};
-use aya::{Btf, Ebpf, EbpfLoader};
+use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
-use tracer_common::classic::LENGTH_SOCK;
-use tracer_common::config::{Config, feature};
+use tracer_common::config::Config;
 use tracer_common::connection::{Connection, ConnectionKey};
 use tracer_common::filter::{Filter, IdKey, PORT_WORDS};
 use tracer_common::folded::{FOLDED_ROWS, FoldedKey, FoldedTotals};
-use tracer_common::offsets::Offsets;
 use tracer_common::users::{UserKey, UserTotals};
 use tracer_common::{global, map};
 use zerocopy::IntoBytes;
 
-use super::btf::{self, KERNEL_BTF};
-use super::classic;
+use super::attach;
+use super::btf::KERNEL_BTF;
+use super::kernel::{Kernel, Traits};
 use super::log::Log;
 use super::object::{self, ObjectError};
-use super::offsets::{self, OffsetsError};
+use super::offsets::OffsetsError;
 use super::older;
 use super::programs::{self, Backend, Failure, Hook, Need, PROGRAMS, Spec};
 use super::snapshot::Maps;
 use super::undisturbed::MapCalls;
 use crate::namespaces::Namespace;
 use crate::options::values::DEFAULT_MAX_CONNECTIONS;
-use crate::preflight::kernel_release;
 use crate::preflight::memlock::MapSize;
 use crate::say::say;
 
@@ -83,67 +81,6 @@ impl Settings<'_> {
                 bytes: self.ring_bytes,
             },
         ]
-    }
-}
-
-/// What the running kernel says of itself; reading it takes no rights.
-pub struct Kernel {
-    /// Its types, for aya.
-    btf: Btf,
-    offsets: Offsets,
-    /// Whether maps may allocate in programs of every kind: they have an allocator of their own
-    /// (6.1+).
-    maps_allocate_safely: bool,
-    /// Whether it has tracepoints for what send and receive calls return (6.3+).
-    tells_calls: bool,
-    /// Whether it preempts typed programs, and what can be done about it is known.
-    preempting: bool,
-    /// Why nothing can be done about it, if so.
-    unsteady: Option<String>,
-}
-
-impl Kernel {
-    /// The programs that `backend` uses here, in the order of attachment.
-    pub fn programs(&self, backend: Backend) -> impl Iterator<Item = &'static Spec> {
-        wanted(backend, self.preempting, true)
-    }
-
-    /// See [`Tracer::unsteady`].
-    pub fn unsteady(&self) -> Option<&str> {
-        self.unsteady.as_deref()
-    }
-
-    /// Bits of [`feature`] that it needs, and has for a backend.
-    fn features(&self, backend: Backend) -> u32 {
-        let mut features = 0;
-        if self.preempting {
-            features |= feature::PREEMPTIBLE;
-        }
-        if self.tells_calls && backend == Backend::Tracepoint {
-            features |= feature::CALLS;
-        }
-        features
-    }
-
-    /// Reads its types and finds in them what the programs read.
-    pub fn read() -> Result<Self, LoadError> {
-        let unreadable = |reason: String| LoadError::Btf { reason };
-        let raw = std::fs::read(KERNEL_BTF).map_err(|error| unreadable(error.to_string()))?;
-        let types = btf::Btf::parse(&raw).map_err(|error| unreadable(error.to_string()))?;
-        let preempts = preempts_programs(&kernel_release());
-        let unsteady = match classic::check(&types) {
-            Err(reason) if preempts => Some(reason),
-            _ => None,
-        };
-        Ok(Self {
-            offsets: offsets::resolve(&types)?,
-            tells_calls: types.structure(LENGTH_SOCK.record).is_ok(),
-            preempting: preempts && unsteady.is_none(),
-            unsteady,
-            maps_allocate_safely: types.structure("bpf_mem_alloc").is_ok(),
-            btf: Btf::parse(&raw, aya::Endianness::default())
-                .map_err(|error| unreadable(programs::chain(&error)))?,
-        })
     }
 }
 
@@ -236,7 +173,7 @@ impl Tracer {
         // Where there is another choice, one reason is enough; who asked by name gets them all.
         let thorough = backends.len() == 1;
         for backend in backends {
-            match Self::start_as(*backend, settings, &kernel, thorough) {
+            match Self::start_as(*backend, settings, &kernel, kernel.traits, thorough) {
                 Ok(tracer) => return Ok(Self { refused, ..tracer }),
                 Err(LoadError::Backend(refusal)) => refused.push(refusal),
                 Err(error) => return Err(error),
@@ -253,10 +190,11 @@ impl Tracer {
         backend: Backend,
         settings: &Settings<'_>,
         kernel: &Kernel,
+        traits: Traits,
         thorough: bool,
     ) -> Result<Self, LoadError> {
         let config = Config {
-            features: settings.features | backend.features() | kernel.features(backend),
+            features: settings.features | backend.features() | traits.features(backend),
             wake_bytes: wake_bytes(settings),
         };
         let preallocate = backend.wants_preallocation() && !kernel.maps_allocate_safely;
@@ -288,9 +226,11 @@ impl Tracer {
         fill_filter(&mut ebpf, settings).map_err(|error| map_error(&error))?;
 
         let (mut attached, mut missing, mut failures) = (Vec::new(), Vec::new(), Vec::new());
-        let accept_hooks = settings.accept_hooks;
-        for spec in wanted(backend, kernel.preempting, accept_hooks) {
-            match (programs::attach(&mut ebpf, &kernel.btf, spec), spec.need) {
+        for spec in programs::of(backend, traits) {
+            if matches!(spec.need, Need::AcceptHooks(_)) && !settings.accept_hooks {
+                continue;
+            }
+            match (attach::attach(&mut ebpf, &kernel.btf, spec), spec.need) {
                 (Ok(()), _) => attached.push(spec.name),
                 (Err(failure), Need::Required) => {
                     failures.push(failure);
@@ -308,14 +248,20 @@ impl Tracer {
                 missing,
             }));
         }
+        let found = traits.but_for(&missing);
+        if found != traits {
+            // The programs were told that others count, which cannot be had.
+            drop(ebpf);
+            return Self::start_as(backend, settings, kernel, found, thorough);
+        }
         Ok(Self {
             ebpf,
             backend,
             missing,
-            unsteady: kernel.unsteady.clone(),
+            unsteady: kernel.unsteady().map(str::to_owned),
             refused: Vec::new(),
             attached,
-            preempting: kernel.preempting,
+            preempting: traits.preempting,
         })
     }
 
@@ -399,27 +345,7 @@ impl Tracer {
 }
 
 fn map_error(error: &dyn std::error::Error) -> LoadError {
-    LoadError::Maps(programs::chain(error))
-}
-
-fn wanted(
-    backend: Backend,
-    preempting: bool,
-    accept_hooks: bool,
-) -> impl Iterator<Item = &'static Spec> {
-    PROGRAMS
-        .iter()
-        .filter(move |spec| spec.backends.contains(&backend) && spec.is_for(preempting))
-        .filter(move |spec| accept_hooks || !matches!(spec.need, Need::AcceptHooks(_)))
-}
-
-/// No type or symbol tells, so this goes by the release.
-fn preempts_programs(release: &str) -> bool {
-    let major = release
-        .split('.')
-        .next()
-        .and_then(|major| major.parse().ok());
-    major.is_some_and(|major: u32| major >= 7)
+    LoadError::Maps(attach::chain(error))
 }
 
 /// A quarter of the ring, so that a burst wakes the reader while there is room; a large ring
@@ -466,23 +392,4 @@ fn recursion_misses(fd: &aya::programs::ProgramFd) -> io::Result<Option<u64>> {
         .lines()
         .find_map(|line| line.strip_prefix("recursion_misses:"))
         .and_then(|count| count.trim().parse().ok()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn programs_are_preempted_from_7_0_on() {
-        for (release, preempts) in [
-            ("5.10.0-30-cloud-amd64", false),
-            ("6.18.44", false),
-            ("7.2.13+deb14-cloud-amd64", true),
-            ("10.0.1", true),
-            ("", false),
-            ("x.y", false),
-        ] {
-            assert_eq!(preempts_programs(release), preempts, "{release}");
-        }
-    }
 }

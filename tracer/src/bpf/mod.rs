@@ -1,9 +1,11 @@
 //! The kernel's side of the boundary: the embedded object, where its fields are, its programs and
 //! its maps. Nothing else in this crate talks to the kernel about eBPF.
 
+mod attach;
 mod batch;
 pub mod btf;
 mod classic;
+pub mod kernel;
 pub mod loader;
 pub mod log;
 pub mod object;

@@ -80,6 +80,9 @@ fields! {
     mc_index: U32 = "inet_sock", "mc_index";
     pinet6: Pointer = "inet_sock", "pinet6";
     mcast_oif: U32 = "ipv6_pinfo", "mcast_oif";
+    ulp_ops: Pointer = "inet_connection_sock", "icsk_ulp_ops";
+    ulp_name: Name = "tcp_ulp_ops", "name";
+    first_subflow: Pointer = "mptcp_sock", "first";
     bytes_acked: U64 = "tcp_sock", "bytes_acked";
     bytes_received: U64 = "tcp_sock", "bytes_received";
     write_seq: U32 = "tcp_sock", "write_seq";
@@ -112,8 +115,13 @@ fields! {
     socket_sk: Pointer = "socket", "sk";
 }
 
-/// Fields that a kernel built without IPv6 does not have; the programs never read them there.
-const OF_IPV6: [&str; 2] = ["pinet6", "mcast_oif"];
+/// Fields that a kernel can be built without, each with the struct and the member that show it; the
+/// programs never read them there.
+const OPTIONAL: [(&str, &str, &str); 3] = [
+    ("pinet6", "sock_common", "skc_v6_daddr"),
+    ("mcast_oif", "sock_common", "skc_v6_daddr"),
+    ("first_subflow", "mptcp_sock", "sk"),
+];
 
 /// A field that the programs read at a fixed place.
 struct Fixed {
@@ -235,9 +243,12 @@ pub fn resolve(btf: &Btf<'_>) -> Result<Offsets, OffsetsError> {
     let structs = Structs::find(btf);
     let mut offsets = Offsets::POISONED;
     let mut failures = Vec::new();
-    let has_ipv6 = structs.member("sock_common", "skc_v6_daddr").is_ok();
+    let is_absent = |field: &Field| {
+        let mut shown = OPTIONAL.iter().filter(|(name, ..)| *name == field.name);
+        shown.any(|(_, structure, member)| structs.member(structure, member).is_err())
+    };
     for field in FIELDS {
-        if !has_ipv6 && OF_IPV6.contains(&field.name) {
+        if is_absent(field) {
             continue;
         }
         match locate(&structs, field) {

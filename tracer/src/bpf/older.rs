@@ -8,7 +8,7 @@ use std::thread;
 use aya::Ebpf;
 use aya::programs::Iter;
 
-use super::programs::chain;
+use super::attach::chain;
 use crate::namespaces::Namespace;
 
 /// The program that sees every socket of a namespace.

@@ -1,12 +1,8 @@
-//! The programs as a table of data, and one loop that attaches them.
+//! The programs as a table of data.
 
-use aya::programs::{
-    BtfTracePoint, FEntry, FExit, Iter, KProbe, Program, ProgramError, TracePoint,
-};
-use aya::{Btf, Ebpf};
 use tracer_common::config::feature;
 
-use super::tracefs::with_tracefs;
+use super::kernel::Traits;
 
 /// A way to attach: which hooks tell of attempts, accepts and bytes. The life cycle comes from the
 /// same two tracepoints in all of them.
@@ -111,9 +107,10 @@ pub enum Kernels {
     All,
     /// Those that run a program to its end before another task gets the processor.
     Steady,
-    /// Those that preempt typed programs, and skip them meanwhile for every other task on that
-    /// processor (7.0 on). Classic ones run with preemption off.
+    /// Those that preempt typed programs. Classic ones run with preemption off.
     Preempting,
+    /// Those that can do MPTCP.
+    Mptcp,
 }
 
 /// One program.
@@ -137,12 +134,13 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// Whether the program is for a kernel that does, or does not, preempt programs.
-    pub fn is_for(&self, preempting: bool) -> bool {
+    /// Whether the program is for a kernel with these traits.
+    pub fn is_for(&self, kernel: Traits) -> bool {
         match self.kernels {
             Kernels::All => true,
-            Kernels::Steady => !preempting,
-            Kernels::Preempting => preempting,
+            Kernels::Steady => !kernel.preempting,
+            Kernels::Preempting => kernel.preempting,
+            Kernels::Mptcp => kernel.mptcp,
         }
     }
 }
@@ -186,11 +184,14 @@ const NO_ROUTE: Need = Need::Optional(UNROUTED);
 const NO_ROUTE_CALL: Need = Need::AcceptHooks(UNROUTED);
 const CONNECT: [&str; 2] = ["tcp_v4_connect", "tcp_v6_connect"];
 
+const NO_MPTCP: Need =
+    Need::Optional("of MPTCP connections, what their first subflow carried is counted");
+
 /// Every program, in the order of attachment. A backend's own come first, so that one that cannot
 /// be had is found out early; the life cycle comes last, because a connection that is born with a
 /// table entry must not move bytes unseen. Of two that report the same events, the one that counts
 /// what finds no room comes last: they run in the order of attachment.
-pub static PROGRAMS: [Spec; 28] = [
+pub static PROGRAMS: [Spec; 30] = [
     program("connect_fentry", Hook::Fentry("tcp_connect"), FENTRY),
     program("release_sock_fentry", Hook::Fentry("release_sock"), FENTRY),
     Spec {
@@ -226,6 +227,18 @@ pub static PROGRAMS: [Spec; 28] = [
     Spec {
         need: NO_ROUTE,
         ..program("route_v6_fexit", Hook::Fexit(CONNECT[1]), FENTRY)
+    },
+    Spec {
+        kernels: Kernels::Mptcp,
+        need: NO_MPTCP,
+        since: "5.17",
+        ..program("mptcp_send_fexit", Hook::Fexit("mptcp_sendmsg"), FENTRY)
+    },
+    Spec {
+        kernels: Kernels::Mptcp,
+        need: NO_MPTCP,
+        since: "5.17",
+        ..program("mptcp_recv_fexit", Hook::Fexit("mptcp_recvmsg"), FENTRY)
     },
     Spec {
         need: NO_ROUTE,
@@ -364,110 +377,11 @@ pub struct Failure {
     pub reason: String,
 }
 
-/// Loads and attaches one program. The links live in `ebpf`.
-pub(super) fn attach(ebpf: &mut Ebpf, btf: &Btf, spec: &'static Spec) -> Result<(), Failure> {
-    let failed = |reason: String| Failure { spec, reason };
-    let program = ebpf
-        .program_mut(spec.name)
-        .ok_or_else(|| failed("the eBPF object does not have this program".to_owned()))?;
-    match spec.hook {
-        Hook::BtfTracepoint(event) => {
-            attach_btf(program, btf, event).map_err(|error| failed(refusal(&error)))
-        }
-        Hook::Fentry(function) => {
-            attach_fentry(program, btf, function).map_err(|error| failed(refusal(&error)))
-        }
-        Hook::Fexit(function) => {
-            attach_fexit(program, btf, function).map_err(|error| failed(refusal(&error)))
-        }
-        Hook::Kprobe(functions) | Hook::Kretprobe(functions) => {
-            attach_kprobe(program, functions).map_err(|error| failed(refusal(&error)))
-        }
-        Hook::Iterator(objects) => {
-            load_iterator(program, btf, objects).map_err(|error| failed(refusal(&error)))
-        }
-        Hook::Tracepoints(category, events) => {
-            with_tracefs(|| attach_classic(program, category, events))
-                .map_err(|error| failed(format!("tracefs cannot be mounted: {error}")))?
-                .map_err(|error| failed(refusal(&error)))
-        }
-    }
-}
-
-fn attach_btf(program: &mut Program, btf: &Btf, event: &str) -> Result<(), ProgramError> {
-    let program: &mut BtfTracePoint = program.try_into()?;
-    program.load(event, btf)?;
-    program.attach()?;
-    Ok(())
-}
-
-fn attach_fentry(program: &mut Program, btf: &Btf, function: &str) -> Result<(), ProgramError> {
-    let program: &mut FEntry = program.try_into()?;
-    program.load(function, btf)?;
-    program.attach()?;
-    Ok(())
-}
-
-fn attach_fexit(program: &mut Program, btf: &Btf, function: &str) -> Result<(), ProgramError> {
-    let program: &mut FExit = program.try_into()?;
-    program.load(function, btf)?;
-    program.attach()?;
-    Ok(())
-}
-
-/// The program itself says whether it is for the entry or the return.
-fn attach_kprobe(program: &mut Program, functions: &[&str]) -> Result<(), ProgramError> {
-    let program: &mut KProbe = program.try_into()?;
-    program.load()?;
-    for function in functions {
-        program.attach(function, 0)?;
-    }
-    Ok(())
-}
-
-/// It is attached anew for each pass.
-fn load_iterator(program: &mut Program, btf: &Btf, objects: &str) -> Result<(), ProgramError> {
-    let program: &mut Iter = program.try_into()?;
-    program.load(objects, btf)
-}
-
-fn attach_classic(
-    program: &mut Program,
-    category: &str,
-    events: &[&str],
-) -> Result<(), ProgramError> {
-    let program: &mut TracePoint = program.try_into()?;
-    program.load()?;
-    for event in events {
-        program.attach(category, event)?;
-    }
-    Ok(())
-}
-
-/// Why a program was refused. aya puts the verifier's log behind every refusal, also an empty one.
-fn refusal(error: &ProgramError) -> String {
-    match error {
-        ProgramError::LoadError {
-            io_error,
-            verifier_log,
-        } if verifier_log.to_string().is_empty() => format!("the kernel refuses it: {io_error}"),
-        _ => chain(error),
-    }
-}
-
-/// An error with all its causes: the outermost text alone rarely names the reason.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let next_text = next.to_string();
-        if !text.contains(&next_text) {
-            text.push_str(": ");
-            text.push_str(&next_text);
-        }
-        cause = next.source();
-    }
-    text
+/// The programs that `backend` uses on a kernel with these traits.
+pub fn of(backend: Backend, kernel: Traits) -> impl Iterator<Item = &'static Spec> {
+    PROGRAMS
+        .iter()
+        .filter(move |spec| spec.backends.contains(&backend) && spec.is_for(kernel))
 }
 
 #[cfg(test)]
@@ -486,10 +400,14 @@ mod tests {
     #[test]
     fn each_step_of_the_life_cycle_has_two_programs_and_three_where_they_are_preempted() {
         for (preempting, wanted) in [(false, 1), (true, 2)] {
+            let kernel = Traits {
+                preempting,
+                ..Traits::default()
+            };
             for last in ["set_state", "destroy_sock"] {
                 let twins = PROGRAMS
                     .iter()
-                    .filter(|spec| spec.is_for(preempting) && spec.twin == Some(last));
+                    .filter(|spec| spec.is_for(kernel) && spec.twin == Some(last));
                 assert_eq!(twins.count(), wanted, "{last}, preempting: {preempting}");
             }
         }
@@ -499,8 +417,8 @@ mod tests {
     fn every_backend_has_a_hook_for_attempts_accepts_and_bytes() {
         for backend in [Backend::Fentry, Backend::Kprobe] {
             let own = PROGRAMS.iter().filter(|spec| spec.backends == [backend]);
-            let without_routes = own.filter(|spec| spec.need != NO_ROUTE);
-            assert_eq!(without_routes.count(), 3, "{}", backend.name());
+            let main = own.filter(|spec| ![NO_ROUTE, NO_MPTCP].contains(&spec.need));
+            assert_eq!(main.count(), 3, "{}", backend.name());
         }
     }
 

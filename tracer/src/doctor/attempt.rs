@@ -175,11 +175,12 @@ fn program(spec: &'static Spec, state: State, reason: Option<String>) -> Program
 /// A backend on a kernel without preemption of programs, where `refused` cannot be attached.
 #[cfg(test)]
 pub(super) fn sample(backend: Backend, refused: &[&str]) -> Attempt {
+    use crate::bpf::kernel::Traits;
     use crate::bpf::programs::PROGRAMS;
     let specs = || {
         PROGRAMS
             .iter()
-            .filter(move |spec| spec.backends.contains(&backend) && spec.is_for(false))
+            .filter(move |spec| spec.backends.contains(&backend) && spec.is_for(Traits::default()))
     };
     let failures: Vec<_> = specs()
         .filter(|spec| refused.contains(&spec.name))

@@ -39,17 +39,7 @@ impl Coverage {
 }
 
 /// What depends on no hook.
-const STANDING: [(&str, Counted, &str); 4] = [
-    (
-        "connects that send no SYN",
-        Counted::No,
-        "they fail at once, for want of a route for instance",
-    ),
-    (
-        "MPTCP",
-        Counted::Partly,
-        "its subflows are counted as TCP connections",
-    ),
+const STANDING: [(&str, Counted, &str); 2] = [
     ("UDP and QUIC", Counted::No, "only TCP is traced"),
     (
         "traffic forwarded or NATed by this host",
@@ -81,6 +71,11 @@ fn of_backend(attempt: &Attempt) -> Vec<Coverage> {
             &["connect_fentry", "connect_kprobe", "set_state"],
         ),
         seen(attempt, "failed attempts, with the reason", &["set_state"]),
+        seen(
+            attempt,
+            "connects that find no route",
+            &["route_v4_fexit", "route_kretprobe", "connect_exit"],
+        ),
         accepts(attempt),
         seen(
             attempt,
@@ -89,6 +84,7 @@ fn of_backend(attempt: &Attempt) -> Vec<Coverage> {
         ),
         seen(attempt, "bytes of a connection in total", &["destroy_sock"]),
         bytes,
+        mptcp(attempt),
     ];
     all.extend(blind_spots(attempt.kind, encrypted_only));
     let optional = attempt
@@ -154,6 +150,17 @@ fn bytes_by_process(attempt: &Attempt) -> Coverage {
             "recv_length_classic",
         ],
     )
+}
+
+fn mptcp(attempt: &Attempt) -> Coverage {
+    const WHAT: &str = "what MPTCP connections carry";
+    let calls = ["mptcp_send_fexit", "send_length", "send_length_classic"];
+    let seen = seen(attempt, WHAT, &calls);
+    if seen.counted == Counted::Yes {
+        return seen;
+    }
+    let note = "by their first subflow, with what MPTCP sends twice";
+    Coverage::new(WHAT, Counted::Partly, note)
 }
 
 /// What each kind of hook is blind to by its nature.

@@ -71,7 +71,9 @@ fn open_error(path: &str, errno: rustix::io::Errno) -> NetnsError {
         rustix::io::Errno::ACCESS | rustix::io::Errno::PERM => {
             "; run with sudo to see the namespaces of other users".to_owned()
         }
-        rustix::io::Errno::NOENT if std::fs::exists(&named).unwrap_or(false) => {
+        rustix::io::Errno::NOENT
+            if !path.is_empty() && std::fs::exists(&named).unwrap_or(false) =>
+        {
             format!("; write {named}")
         }
         rustix::io::Errno::NOENT => "; `ip netns` and `lsns -t net` list what there is".to_owned(),

@@ -6,9 +6,8 @@ use crate::bpf::btf::builder::{Builder, Part};
 type Model = Vec<(&'static str, u32, Vec<(&'static str, &'static str, u32)>)>;
 
 fn model() -> Model {
-    vec![
-        ("in6_addr", 16, vec![("words", "comm", 0)]),
-        ("possible_net_t", 8, vec![("net", "ptr", 0)]),
+    let mut model = around_tcp();
+    model.extend([
         (
             "ns_common",
             24,
@@ -52,11 +51,10 @@ fn model() -> Model {
                 ("mc_index", "u32", 820),
             ],
         ),
-        ("ipv6_pinfo", 128, vec![("mcast_oif", "u32", 44)]),
         (
             "inet_connection_sock",
             1400,
-            vec![("icsk_inet", "inet_sock", 0)],
+            vec![("icsk_inet", "inet_sock", 0), ("icsk_ulp_ops", "ptr", 1072)],
         ),
         (
             "tcp_sock",
@@ -105,6 +103,21 @@ fn model() -> Model {
         ),
         ("inode", 616, vec![("i_mode", "u16", 4)]),
         ("socket", 128, vec![("file", "ptr", 16), ("sk", "ptr", 24)]),
+    ]);
+    model
+}
+
+fn around_tcp() -> Model {
+    vec![
+        ("in6_addr", 16, vec![("words", "comm", 0)]),
+        ("possible_net_t", 8, vec![("net", "ptr", 0)]),
+        ("ipv6_pinfo", 128, vec![("mcast_oif", "u32", 44)]),
+        ("tcp_ulp_ops", 80, vec![("name", "comm", 56)]),
+        (
+            "mptcp_sock",
+            2000,
+            vec![("sk", "inet_connection_sock", 0), ("first", "ptr", 1600)],
+        ),
     ]
 }
 
@@ -251,14 +264,14 @@ fn a_moved_field_of_the_fixed_part_is_told() {
 }
 
 #[test]
-fn a_kernel_without_ipv6_is_fine() {
+fn a_kernel_without_ipv6_or_mptcp_is_fine() {
     let mut model = with("sock_common", "skc_v6_daddr", ("other", "u64", 104));
     let (.., members) = model
         .iter_mut()
         .find(|(name, ..)| *name == "sock_common")
         .unwrap();
     members.retain(|(name, ..)| *name != "skc_v6_rcv_saddr");
-    model.retain(|(name, ..)| *name != "ipv6_pinfo");
+    model.retain(|(name, ..)| !["ipv6_pinfo", "mptcp_sock"].contains(name));
     assert_eq!(
         resolve_model(&model).map(|offsets| offsets.sk_flags),
         Ok(96)
@@ -278,8 +291,8 @@ fn everything_that_failed_is_told_at_once() {
          `uname -r`"
     );
     let empty = resolve_model(&Model::new()).unwrap_err();
-    // Without the types of sockets there is no IPv6 either.
-    let expected = FIELDS.len() - OF_IPV6.len() + FIXED.len();
+    // Without types there is nothing that shows the optional ones either.
+    let expected = FIELDS.len() - OPTIONAL.len() + FIXED.len();
     assert_eq!(empty.failures.len(), expected);
 }
 
