@@ -116,7 +116,7 @@ fn around_tcp() -> Model {
         (
             "mptcp_sock",
             2000,
-            vec![("sk", "inet_connection_sock", 0), ("first", "ptr", 1600)],
+            vec![("sk", "ptr", 0), ("first", "ptr", 1600)],
         ),
     ]
 }
