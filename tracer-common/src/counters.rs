@@ -14,8 +14,8 @@ pub enum Counter {
     TableFullInbound,
     /// Outbound attempts that got no table entry.
     TableFullOutbound,
-    /// Bytes sent over connections without a table entry (table full; older ones are counted with
-    /// all they ever carried where calls do not tell, see `feature::CALLS`).
+    /// Bytes sent over connections without a table entry: known as they move where calls tell (see
+    /// `feature::CALLS`), else at the end of the connection.
     UntrackedTx,
     /// Bytes received over them.
     UntrackedRx,

@@ -38,6 +38,8 @@ pub mod map {
     pub const FOLDED: &str = "FOLDED";
     /// Hash: [`crate::users::UserKey`] to [`crate::users::UserTotals`].
     pub const USERS: &str = "USERS";
+    /// Hash: socket pointer (`u64`) to marks of connections without an entry; the kernel side's own.
+    pub const UNTRACKED: &str = "UNTRACKED";
     /// Ring buffer of [`crate::event`] records.
     pub const EVENTS: &str = "EVENTS";
     /// Per-CPU array of `u64`, indexed by [`crate::counters::Counter`].

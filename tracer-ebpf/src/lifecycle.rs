@@ -20,29 +20,8 @@ use crate::{
     table::{create, find, forget, now, take_owner, tell},
     task,
     traffic::{only_calls_count, settle_rest},
-    untracked,
+    untracked::{self, Reporter},
 };
-
-/// A program's place among those that report the same event, in the order in which they run: what
-/// the first found no room for, the last one may.
-#[derive(Clone, Copy)]
-pub enum Reporter {
-    First,
-    Last,
-}
-
-impl Reporter {
-    /// The counter for what found no room for good.
-    #[inline(always)]
-    fn counts(self, counter: Counter) -> Option<Counter> {
-        self.is_last().then_some(counter)
-    }
-
-    #[inline(always)]
-    fn is_last(self) -> bool {
-        matches!(self, Self::Last)
-    }
-}
 
 /// A SYN is about to be sent. Process context: the running task is the owner.
 #[inline(never)]
@@ -60,7 +39,7 @@ pub fn opened(sock: Sock, reporter: Reporter) {
         // A socket that was disconnected and connects again, or whose release was missed.
         release(sock, previous);
     }
-    if let Some(connection) = create(sock, 0, reporter.counts(Counter::TableFullOutbound)) {
+    if let Some(connection) = create(sock, 0, Counter::TableFullOutbound, reporter) {
         take_owner(connection);
         connection.birth_ns = now();
         if !emit::wants(feature::CONNECT_HOOK) {
@@ -101,13 +80,10 @@ pub fn established(sock: Sock, old_state: u8, reporter: Reporter) {
         release(sock, connection);
     }
     if old_state != tcp_state::SYN_RECV {
-        if reporter.is_last() {
-            untracked::attempted(sock);
-        }
+        untracked::attempted(sock, reporter);
         return;
     }
-    let table_full = reporter.counts(Counter::TableFullInbound);
-    let created = create(sock, flags::INBOUND, table_full);
+    let created = create(sock, flags::INBOUND, Counter::TableFullInbound, reporter);
     // Without: the filter, no room, or a process that accepted it just now (`accepted_early`).
     if let Some(connection) = created.or_else(|| find(sock)) {
         let now = now();
@@ -125,21 +101,21 @@ pub fn accepted(sock: Sock, reporter: Reporter) {
     if gate_is_closed() {
         return;
     }
-    if let Some(connection) = find(sock).or_else(|| accepted_early(sock)) {
+    if let Some(connection) = find(sock).or_else(|| accepted_early(sock, reporter)) {
         take(sock, connection, 0);
-    } else if reporter.is_last() {
-        untracked::accepted(sock);
+    } else {
+        untracked::accepted(sock, reporter);
     }
 }
 
 /// A child is in the accept queue before its handshake is told, and with Fast Open long before: a
 /// process on another CPU can be that fast.
 #[inline(always)]
-fn accepted_early(sock: Sock) -> Option<&'static mut Connection> {
+fn accepted_early(sock: Sock, reporter: Reporter) -> Option<&'static mut Connection> {
     if sock.state() != tcp_state::SYN_RECV {
         return None;
     }
-    match create(sock, flags::INBOUND, Some(Counter::TableFullInbound)) {
+    match create(sock, flags::INBOUND, Counter::TableFullInbound, reporter) {
         Some(connection) => {
             connection.birth_ns = now();
             Some(connection)
@@ -194,16 +170,14 @@ pub fn closed(sock: Sock, old_state: u8, reporter: Reporter) {
         return;
     }
     let Some(connection) = find(sock) else {
-        if reporter.is_last() {
-            untracked::closed(sock, old_state);
-        }
+        untracked::closed(sock, old_state, reporter);
         return;
     };
     // The entry of one that is over stays until the last reporter has seen it: without one it would
     // be taken for untracked.
     if (connection.closed_ns != 0 || end(sock, connection, old_state))
         && connection.is(flags::OVER)
-        && reporter.is_last()
+        && reporter == Reporter::Last
     {
         release(sock, connection);
     }
@@ -256,14 +230,12 @@ fn end(sock: Sock, connection: &mut Connection, old_state: u8) -> bool {
 
 /// The socket is gone: the application's counts are final.
 #[inline(always)]
-pub fn released(sock: Sock, reporter: Reporter) {
+pub fn released(sock: Sock) {
     if gate_is_closed() {
         return;
     }
     let Some(connection) = find(sock) else {
-        if reporter.is_last() {
-            untracked::released(sock);
-        }
+        untracked::released(sock);
         return;
     };
     if !connection.is(flags::HELD) || take_closer(sock, connection, true) {

@@ -18,7 +18,7 @@ use tracer_common::{
     users::{UserKey, UserTotals},
 };
 
-use crate::{no_route::Attempt, untracked::Position};
+use crate::{no_route::Attempt, untracked::Untracked};
 
 /// One entry a live connection. Not preallocated: a quiet host pays for the buckets only.
 /// Size set at load (`--max-connections`).
@@ -69,10 +69,10 @@ pub static REMOTE_PORTS: Array<u64> = Array::with_max_entries(PORT_WORDS, 0);
 #[map]
 pub static CONNECTING: HashMap<u64, Attempt> = HashMap::with_max_entries(1024, 0);
 
-/// Positions of connections without an entry that had unread data at `->CLOSE`. Empty
-/// unless the table was full.
+/// Marks of connections that found no room. Empty unless the table was full.
 #[map]
-pub static LATE_READS: HashMap<u64, Position> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
+pub static UNTRACKED: HashMap<u64, Untracked> =
+    HashMap::with_max_entries(16_384, BPF_F_NO_PREALLOC);
 
 /// Pids, uids and namespaces of the filter; small, so preallocated.
 #[map]

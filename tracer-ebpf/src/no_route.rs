@@ -9,6 +9,7 @@ use crate::{
     lifecycle::release,
     maps::{CONNECTING, gate_is_closed},
     table::{find, insert, now, take_owner},
+    untracked::Reporter,
 };
 
 /// What a task that is in `connect` asked for.
@@ -55,7 +56,7 @@ fn failed(sock: Sock, to: &Destination, error: u32) {
     if let Some(previous) = find(sock) {
         release(sock, previous);
     }
-    let Some(connection) = insert(sock, Some(Counter::TableFullOutbound)) else {
+    let Some(connection) = insert(sock, Some((Counter::TableFullOutbound, Reporter::Last))) else {
         return;
     };
     sock.read_flow(&mut connection.flow);

@@ -2,7 +2,7 @@
 //! taken while the other hooks run, so what it finds may be known already, and may end meanwhile.
 
 use tracer_common::{
-    connection::flags,
+    connection::{TcpCounters, flags},
     counters::Counter,
     filter::Verdict,
     tcp_state::{self, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, LAST_ACK, SYN_SENT},
@@ -13,6 +13,7 @@ use crate::{
     kernel::{Sock, TaskStruct},
     table::{create, find, forget, now},
     task,
+    untracked::{self, Reporter},
 };
 
 /// Makes an entry for a socket that has none. What it moved so far was before. The kernel holds the
@@ -36,16 +37,23 @@ pub fn socket(sock: Sock) {
         (true, true) => flags::INBOUND | flags::PRE_EXISTING,
         (false, _) => flags::PRE_EXISTING,
     };
-    let Some(connection) = create(sock, entry, Some(Counter::TableFullOlder)) else {
+    let mut tcp = TcpCounters::default();
+    let (mut before_tx, mut before_rx) = (0, 0);
+    let fin_received = sock.fin_received();
+    if state != SYN_SENT {
+        sock.read_counters(&mut tcp);
+        before_tx = tcp.queued(!inbound, state);
+        before_rx = tcp.copied(fin_received);
+    }
+    let Some(connection) = create(sock, entry, Counter::TableFullOlder, Reporter::Last) else {
+        untracked::carried_before(sock, before_tx, before_rx);
         return;
     };
     let birth_ns = now();
     if state != SYN_SENT {
-        let tcp = &mut connection.tcp;
-        sock.read_counters(tcp);
-        let fin_received = sock.fin_received();
-        connection.before_tx = tcp.queued(!inbound, state);
-        connection.before_rx = tcp.copied(fin_received);
+        connection.tcp = tcp;
+        connection.before_tx = before_tx;
+        connection.before_rx = before_rx;
         connection.write_seq = tcp.write_seq;
         connection.copied_seq = tcp.copied_seq;
         let end_read = fin_received && tcp.copied_seq == tcp.rcv_nxt;

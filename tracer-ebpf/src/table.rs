@@ -17,8 +17,9 @@ use tracer_common::{
 use crate::{
     emit, filter,
     kernel::Sock,
-    maps::{CONNECTIONS, NO_CONNECTION, count},
+    maps::{CONNECTIONS, NO_CONNECTION},
     task,
+    untracked::{self, Reporter},
 };
 
 #[inline(always)]
@@ -42,7 +43,8 @@ pub fn find(sock: Sock) -> Option<&'static mut Connection> {
 pub fn create(
     sock: Sock,
     flags: u32,
-    table_full: Option<Counter>,
+    table_full: Counter,
+    reporter: Reporter,
 ) -> Option<&'static mut Connection> {
     let netns = sock.netns();
     let verdict = filter::judge_birth(sock, flags, netns);
@@ -50,8 +52,8 @@ pub fn create(
         return None;
     }
     // Of an undecided attempt nobody can say yet whether it is missing.
-    let counter = table_full.filter(|_| verdict == Verdict::Keep);
-    let connection = insert(sock, counter)?;
+    let missing = (verdict == Verdict::Keep).then_some((table_full, reporter));
+    let connection = insert(sock, missing)?;
     sock.read_flow(&mut connection.flow);
     connection.netns = netns;
     connection.flags = flags;
@@ -61,9 +63,9 @@ pub fn create(
     Some(connection)
 }
 
-/// Inserts an empty entry, unless there is one.
+/// Inserts an empty entry, unless there is one. Without room, counts it as `missing` says.
 #[inline(always)]
-pub fn insert(sock: Sock, table_full: Option<Counter>) -> Option<&'static mut Connection> {
+pub fn insert(sock: Sock, missing: Option<(Counter, Reporter)>) -> Option<&'static mut Connection> {
     // Another CPU can make the entry at any moment; only one that is left from the socket before
     // (see `forget`) may be overwritten.
     let how = match CONNECTIONS.get_ptr(sock.key()) {
@@ -77,9 +79,9 @@ pub fn insert(sock: Sock, table_full: Option<Counter>) -> Option<&'static mut Co
         .is_err()
     {
         if find(sock).is_none()
-            && let Some(counter) = table_full
+            && let Some((counter, reporter)) = missing
         {
-            count(counter, 1);
+            untracked::no_room(sock, counter, reporter);
             debug!((), "table full: a connection is not traced");
         }
         return None;

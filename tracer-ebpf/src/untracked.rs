@@ -1,8 +1,11 @@
-//! What connections without a table entry did: it is missing in the tables, so it is counted.
+//! What connections did that found no room in the table: it is missing in the totals, so it is
+//! counted.
 //!
-//! What is long is not inlined: it is hardly ever called.
+//! Each leaves a small mark, so that of several programs that report the same event (see
+//! `hooks/set_state.rs`) one counts it, whichever runs. Where there is no mark, the last one does:
+//! for older sockets that are not known yet, and when there is no room for marks either.
 
-use aya_ebpf::bindings::BPF_ANY;
+use aya_ebpf::bindings::BPF_NOEXIST;
 use tracer_common::{
     config::feature,
     connection::TcpCounters,
@@ -13,95 +16,181 @@ use tracer_common::{
 use crate::{
     emit, filter,
     kernel::Sock,
-    maps::{LATE_READS, count},
+    maps::{UNTRACKED, count},
 };
 
-/// Where the application was, at `->CLOSE`, in what the socket had received.
+/// A program's place among those that report the same event, in the order in which they run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Reporter {
+    First,
+    Last,
+}
+
+/// What is known of such a connection, and what is counted already.
+#[repr(C)]
 #[derive(Clone, Copy)]
-pub struct Position {
+pub struct Untracked {
+    /// Bits of [`done`].
+    done: u32,
+    /// Where the application was, at `->CLOSE`, in what the socket had received.
     copied_seq: u32,
-    /// Lowest bits of `bytes_received`: a disconnect zeroes it.
+    /// Lowest bits of `bytes_received` then: a disconnect zeroes it.
     received: u32,
+    reserved: u32,
+    /// What an older connection carried before the tracer's start.
+    before_tx: u64,
+    before_rx: u64,
+}
+
+mod done {
+    pub const ACCEPTED: u32 = 1 << 0;
+    pub const CLOSED: u32 = 1 << 1;
+    /// There was something left to read.
+    pub const UNREAD: u32 = 1 << 2;
+}
+
+/// Only the connection itself is counted.
+static NEW: Untracked = Untracked {
+    done: 0,
+    copied_seq: 0,
+    received: 0,
+    reserved: 0,
+    before_tx: 0,
+    before_rx: 0,
+};
+
+#[inline(always)]
+fn mark(sock: Sock) -> Option<&'static mut Untracked> {
+    let mark = UNTRACKED.get_ptr_mut(sock.key())?;
+    // SAFETY: the value lives until the socket's release; programs for one socket run one after
+    // the other, under its lock.
+    Some(unsafe { &mut *mark })
+}
+
+/// The table has no room for a connection.
+#[inline(never)]
+pub fn no_room(sock: Sock, counter: Counter, reporter: Reporter) {
+    let is_new = UNTRACKED
+        .insert(sock.key(), &NEW, u64::from(BPF_NOEXIST))
+        .is_ok();
+    let counts = is_new
+        || match mark(sock) {
+            // The socket was disconnected, and connects again.
+            Some(old) if old.done & done::CLOSED != 0 => {
+                *old = NEW;
+                true
+            }
+            Some(_) => false,
+            None => reporter == Reporter::Last,
+        };
+    if counts {
+        count(counter, 1);
+    }
+}
+
+/// So much of it was before the tracer's start.
+#[inline(always)]
+pub fn carried_before(sock: Sock, tx: u64, rx: u64) {
+    if let Some(mark) = mark(sock) {
+        (mark.before_tx, mark.before_rx) = (tx, rx);
+    }
 }
 
 /// A send or receive call moved `bytes`.
 #[inline(always)]
 pub fn moved(sock: Sock, send: bool, bytes: u64) {
     if sock.is_stream() && filter::would_trace(sock, false) {
-        count(
-            if send {
-                Counter::UntrackedTx
-            } else {
-                Counter::UntrackedRx
-            },
-            bytes,
-        );
+        let counter = if send {
+            Counter::UntrackedTx
+        } else {
+            Counter::UntrackedRx
+        };
+        count(counter, bytes);
     }
 }
 
 /// An outbound attempt has its port now: counts it if it should have an entry and the filter could
 /// not tell when it was made.
 #[inline(always)]
-pub fn attempted(sock: Sock) {
-    if filter::was_undecided(sock) {
+pub fn attempted(sock: Sock, reporter: Reporter) {
+    if reporter == Reporter::Last && filter::was_undecided(sock) {
         count(Counter::TableFullOutbound, 1);
     }
 }
 
 /// A process accepted.
-#[inline(always)]
-pub fn accepted(sock: Sock) {
-    if filter::would_trace(sock, true) {
+#[inline(never)]
+pub fn accepted(sock: Sock, reporter: Reporter) {
+    let counts = match mark(sock) {
+        Some(mark) => {
+            let is_new = mark.done & done::ACCEPTED == 0;
+            mark.done |= done::ACCEPTED;
+            is_new
+        }
+        None => reporter == Reporter::Last && filter::would_trace(sock, true),
+    };
+    if counts {
         count(Counter::UntrackedAccepts, 1);
     }
 }
 
 /// TCP is over. Where calls do not tell what they move, the kernel's counters do now.
 #[inline(never)]
-pub fn closed(sock: Sock, old_state: u8) {
-    if old_state == SYN_SENT {
-        return attempted(sock);
+pub fn closed(sock: Sock, old_state: u8, reporter: Reporter) {
+    let mut mark = mark(sock);
+    match &mut mark {
+        Some(mark) if mark.done & done::CLOSED != 0 => return,
+        Some(mark) => mark.done |= done::CLOSED,
+        None if old_state == SYN_SENT => return attempted(sock, reporter),
+        None if reporter != Reporter::Last || !filter::would_trace(sock, false) => return,
+        None => {}
     }
-    let inbound = sock.is_passive();
-    if emit::wants(feature::CALLS) || old_state == SYN_RECV || !filter::would_trace(sock, false) {
+    if emit::wants(feature::CALLS) || matches!(old_state, SYN_SENT | SYN_RECV) {
         return;
     }
+    let (before_tx, before_rx) = mark
+        .as_ref()
+        .map_or((0, 0), |mark| (mark.before_tx, mark.before_rx));
     let mut tcp = TcpCounters::default();
     sock.read_counters(&mut tcp);
     let fin_received = sock.fin_received();
-    count(Counter::UntrackedTx, tcp.queued(!inbound, old_state));
-    count(Counter::UntrackedRx, tcp.copied(fin_received));
-    let unread = tcp.unread(fin_received);
+    let (sent, copied) = (
+        tcp.queued(!sock.is_passive(), old_state),
+        tcp.copied(fin_received),
+    );
+    count(Counter::UntrackedTx, sent.saturating_sub(before_tx));
+    count(Counter::UntrackedRx, copied.saturating_sub(before_rx));
     let aborted_here = sock.error() == 0 && matches!(old_state, ESTABLISHED | CLOSE_WAIT);
-    // A process may still accept it, and read.
-    if unread == 0 || aborted_here {
+    let unread = tcp.unread(fin_received);
+    if aborted_here || unread == 0 {
         return;
     }
-    let position = Position {
-        copied_seq: tcp.copied_seq,
-        received: tcp.bytes_received as u32,
-    };
-    if LATE_READS
-        .insert(sock.key(), &position, u64::from(BPF_ANY))
-        .is_err()
-    {
+    // A process can still read it, and even accept the connection first.
+    match mark {
+        Some(mark) => {
+            mark.done |= done::UNREAD;
+            mark.copied_seq = tcp.copied_seq;
+            mark.received = tcp.bytes_received as u32;
+        }
         // Too much rather than too little.
-        count(Counter::UntrackedRx, unread);
+        None => count(Counter::UntrackedRx, unread),
     }
 }
 
 /// The socket is gone: counts what was read after `->CLOSE`.
-#[inline(always)]
+#[inline(never)]
 pub fn released(sock: Sock) {
-    let Some(position) = LATE_READS.get_ptr(sock.key()) else {
-        return;
-    };
-    // SAFETY: the value lives until this socket's release, which is here.
-    let Position {
+    let Some(&mut Untracked {
+        done,
         copied_seq,
         received,
-    } = unsafe { *position };
-    if LATE_READS.remove(sock.key()).is_err() || sock.bytes_received() as u32 != received {
+        ..
+    }) = mark(sock)
+    else {
+        return;
+    };
+    let is_first = UNTRACKED.remove(sock.key()).is_ok();
+    if !is_first || done & done::UNREAD == 0 || sock.bytes_received() as u32 != received {
         return;
     }
     let end = sock.copied_seq();

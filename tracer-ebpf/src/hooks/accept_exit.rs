@@ -4,10 +4,7 @@
 
 use aya_ebpf::{macros::tracepoint, programs::TracePointContext};
 
-use crate::{
-    kernel::TaskStruct,
-    lifecycle::{self, Reporter},
-};
+use crate::{kernel::TaskStruct, lifecycle, untracked::Reporter};
 
 /// Offset of `long ret` in the tracepoint's record, stable ABI of every `sys_exit_*` event.
 const RET: usize = 16;

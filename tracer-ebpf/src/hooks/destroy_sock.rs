@@ -8,21 +8,18 @@ use aya_ebpf::{
 use tracer_common::classic::DESTROY_SOCK;
 
 use super::classic;
-use crate::{
-    kernel::Sock,
-    lifecycle::{self, Reporter},
-};
+use crate::{kernel::Sock, lifecycle};
 
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 fn destroy_sock(ctx: BtfTracePointContext) -> i32 {
-    lifecycle::released(Sock::new(ctx.arg(0)), Reporter::Last);
+    lifecycle::released(Sock::new(ctx.arg(0)));
     0
 }
 
 /// Runs where a softirq interrupted `destroy_sock` (see `set_state_again`).
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 fn destroy_sock_again(ctx: BtfTracePointContext) -> i32 {
-    lifecycle::released(Sock::new(ctx.arg(0)), Reporter::First);
+    lifecycle::released(Sock::new(ctx.arg(0)));
     0
 }
 
@@ -30,6 +27,6 @@ fn destroy_sock_again(ctx: BtfTracePointContext) -> i32 {
 #[tracepoint]
 fn destroy_sock_classic(ctx: TracePointContext) -> u32 {
     let sock = Sock::new(classic::read(&ctx, DESTROY_SOCK));
-    lifecycle::released(sock, Reporter::First);
+    lifecycle::released(sock);
     0
 }

@@ -8,10 +8,7 @@ use aya_ebpf::{
     programs::{FEntryContext, ProbeContext},
 };
 
-use crate::{
-    kernel::Sock,
-    lifecycle::{self, Reporter},
-};
+use crate::{kernel::Sock, lifecycle, untracked::Reporter};
 
 #[fentry(function = "security_sock_graft")]
 fn graft_fentry(ctx: FEntryContext) -> i32 {

@@ -20,11 +20,7 @@ use tracer_common::{
 };
 
 use super::classic;
-use crate::{
-    emit,
-    kernel::Sock,
-    lifecycle::{self, Reporter},
-};
+use crate::{emit, kernel::Sock, lifecycle, untracked::Reporter};
 
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn set_state(ctx: BtfTracePointContext) -> i32 {

@@ -217,7 +217,13 @@ impl Tracer {
             .map_max_entries(map::USERS, connections)
             .map_max_entries(map::PENDING, pending_entries(connections));
         let result = if preallocate {
-            let maps = [map::CONNECTIONS, map::USERS, map::PENDING, map::FOLDED];
+            let maps = [
+                map::CONNECTIONS,
+                map::USERS,
+                map::PENDING,
+                map::FOLDED,
+                map::UNTRACKED,
+            ];
             loader.load(&object::preallocated(&maps)?)
         } else {
             loader.load(object::checked()?)
