@@ -63,9 +63,13 @@ pub fn create(
     Some(connection)
 }
 
-/// Inserts an empty entry, unless there is one. Without room, counts it as `missing` says.
+/// Inserts an empty entry, unless there is one. Without room, now or when another program tried,
+/// counts it as `missing` says.
 #[inline(always)]
 pub fn insert(sock: Sock, missing: Option<(Counter, Reporter)>) -> Option<&'static mut Connection> {
+    if untracked::is_marked(sock) {
+        return None;
+    }
     // Another CPU can make the entry at any moment; only one that is left from the socket before
     // (see `forget`) may be overwritten.
     let how = match CONNECTIONS.get_ptr(sock.key()) {

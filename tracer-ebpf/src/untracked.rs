@@ -67,23 +67,27 @@ fn mark(sock: Sock) -> Option<&'static mut Untracked> {
     Some(unsafe { &mut *mark })
 }
 
+/// Whether there was no room for this connection when another program asked; it stays untracked
+/// then, because it is counted so.
+#[inline(always)]
+pub fn is_marked(sock: Sock) -> bool {
+    match mark(sock) {
+        // The socket was disconnected, and connects again.
+        Some(old) if old.done & done::CLOSED != 0 => {
+            let _ = UNTRACKED.remove(sock.key());
+            false
+        }
+        mark => mark.is_some(),
+    }
+}
+
 /// The table has no room for a connection.
 #[inline(never)]
 pub fn no_room(sock: Sock, counter: Counter, reporter: Reporter) {
-    let is_new = UNTRACKED
+    let is_marked = UNTRACKED
         .insert(sock.key(), &NEW, u64::from(BPF_NOEXIST))
         .is_ok();
-    let counts = is_new
-        || match mark(sock) {
-            // The socket was disconnected, and connects again.
-            Some(old) if old.done & done::CLOSED != 0 => {
-                *old = NEW;
-                true
-            }
-            Some(_) => false,
-            None => reporter == Reporter::Last,
-        };
-    if counts {
+    if is_marked || reporter == Reporter::Last {
         count(counter, 1);
     }
 }
