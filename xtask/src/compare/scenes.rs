@@ -1,0 +1,111 @@
+//! The workloads of the comparison, and what each of them asks the tools.
+
+use super::measure::Measure::{
+    self, Accepts, Addresses, Attempts, Connects, Ends, Failures, Movers, Processes, Received,
+    Sent, Unaccepted,
+};
+
+/// A row of the table.
+pub(crate) struct Scene {
+    pub(crate) name: &'static str,
+    /// What happens, for the reader.
+    pub(crate) what: &'static str,
+    /// Scenario and options of the program `workload`.
+    pub(crate) workload: &'static str,
+    /// Whether the tool starts while the workload waits.
+    pub(crate) gate: bool,
+    pub(crate) asks: &'static [Measure],
+}
+
+const BYTES: &[Measure] = &[Sent, Received];
+
+pub(crate) const SCENES: [Scene; 15] = [
+    Scene {
+        name: "echo",
+        what: "a server sends back what it gets",
+        workload: "echo --connections 10 --bytes 15000",
+        gate: false,
+        asks: &[Accepts, Connects, Ends, Sent, Received, Addresses],
+    },
+    Scene {
+        asks: &[Accepts, Connects, Ends, Sent, Received],
+        ..scene(
+            "churn",
+            "short connections between 7 processes, with resets and unread data",
+            "churn --connections 2000",
+        )
+    },
+    Scene {
+        gate: true,
+        asks: &[Accepts, Connects, Ends],
+        ..scene(
+            "waiting",
+            "256 threads that wait in `accept` since before the start",
+            "blocked --tasks 256",
+        )
+    },
+    scene(
+        "partial",
+        "non-blocking writes, of which a part fits",
+        "path --name partial",
+    ),
+    scene("sendfile", "`sendfile`", "path --name sendfile"),
+    scene("splice", "`splice` from a socket", "path --name splice_in"),
+    scene(
+        "peek",
+        "`MSG_PEEK` ten times, then a read",
+        "path --name peek",
+    ),
+    scene(
+        "waitall",
+        "`MSG_WAITALL`, and the data comes in ten pieces",
+        "path --name waitall",
+    ),
+    scene("ktls", "kTLS", "path --name ktls"),
+    Scene {
+        asks: &[Accepts, Connects, Ends, Sent, Received, Processes],
+        ..scene("mptcp", "MPTCP", "path --name mptcp")
+    },
+    Scene {
+        asks: &[Accepts, Connects, Attempts, Ends],
+        ..scene(
+            "mapped",
+            "IPv4 clients of an IPv6 socket, half of them with such a socket themselves",
+            "echo --connections 10 --bytes 1000 --family mapped",
+        )
+    },
+    Scene {
+        asks: &[Connects, Attempts, Failures, Ends],
+        ..scene("refused", "nobody listens", "refused")
+    },
+    Scene {
+        asks: &[Accepts, Connects, Unaccepted],
+        ..scene("unaccepted", "nobody calls `accept`", "never-accepted")
+    },
+    Scene {
+        asks: &[Accepts, Connects, Processes, Sent, Received, Movers],
+        ..scene(
+            "passed",
+            "two processes share each connection, one of three closes it",
+            "path --name passed_descriptor --connections 6",
+        )
+    },
+    Scene {
+        asks: &[Accepts, Connects, Processes, Sent, Received, Movers],
+        ..scene(
+            "sqpoll",
+            "io_uring, by a kernel thread",
+            "path --name uring_sqpoll",
+        )
+    },
+];
+
+const fn scene(name: &'static str, what: &'static str, workload: &'static str) -> Scene {
+    Scene {
+        name,
+        what,
+        workload,
+        gate: false,
+        asks: BYTES,
+    }
+}
