@@ -14,7 +14,7 @@ use super::{
 /// A cell of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Cell {
-    /// The tool does not say anything about it.
+    /// The tool has no column for it, or shows nothing where that is right.
     NotShown,
     /// The kernel cannot do it.
     NotHere(String),
@@ -59,6 +59,7 @@ pub(crate) fn grade(scene: &Scene, tool: &Tool, outcome: &Outcome) -> Result<Cel
         return Ok(Cell::NotShown);
     }
     let (mut right, mut wrong, mut wire, mut lost) = (Vec::new(), Vec::new(), false, 0);
+    let mut silent = true;
     for measure in &asked {
         let shown = match &tool.output {
             Output::Summary => seen::summary(*measure, &outcome.summary, &truth)?,
@@ -68,6 +69,7 @@ pub(crate) fn grade(scene: &Scene, tool: &Tool, outcome: &Outcome) -> Result<Cel
                 seen::rows(*measure, &printed, &truth)
             }
         };
+        silent &= shown.is_nothing();
         let happened = seen::truth(*measure, &truth);
         let carried = seen::wire(&truth).filter(|_| measure.is_bytes() && !measure.is_mistakes());
         if shown.is(happened) {
@@ -78,6 +80,9 @@ pub(crate) fn grade(scene: &Scene, tool: &Tool, outcome: &Outcome) -> Result<Cel
         } else {
             wrong.push(difference(*measure, shown, happened));
         }
+    }
+    if silent && wrong.is_empty() {
+        return Ok(Cell::NotShown);
     }
     let whole = wrong.is_empty() && asked.len() == scene.asks.len();
     Ok(Cell::Graded {
@@ -90,7 +95,7 @@ pub(crate) fn grade(scene: &Scene, tool: &Tool, outcome: &Outcome) -> Result<Cel
 }
 
 fn difference(measure: Measure, shown: Amount, happened: u64) -> String {
-    let count = shown.least;
+    let count = shown.printed;
     match measure {
         Measure::Sent => format!("sent {}", against(shown, happened)),
         Measure::Received => format!("received {}", against(shown, happened)),
@@ -107,10 +112,9 @@ fn difference(measure: Measure, shown: Amount, happened: u64) -> String {
 }
 
 fn against(shown: Amount, happened: u64) -> String {
-    let middle = shown.least.midpoint(shown.most);
     format!(
         "{}, not {}",
-        bytes(middle, shown.unit),
+        bytes(shown.printed, shown.unit),
         bytes(happened, shown.unit)
     )
 }
@@ -181,4 +185,108 @@ pub(crate) fn happened(scene: &Scene, truth: &Truth) -> String {
         }
     }
     words.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::compare::{measure::Measure::*, scenes::SCENES, tools::TOOLS};
+
+    fn tool(name: &str) -> &'static Tool {
+        TOOLS.iter().find(|tool| tool.name == name).unwrap()
+    }
+
+    fn scene(asks: &'static [Measure]) -> Scene {
+        Scene { asks, ..SCENES[0] }
+    }
+
+    fn client(bytes: u64, wire: Option<u64>) -> Value {
+        let end = json!({
+            "role": "client", "local": "127.0.0.1:40000", "remote": "127.0.0.1:7007",
+            "v6_socket": false, "owner_pid": 118, "owner_uid": 0, "closer_pid": 118,
+            "tx": bytes, "rx": 0, "users": [], "accepted": true, "ending": "orderly",
+        });
+        let mut end = end;
+        if let Some(wire) = wire {
+            end["wire_tx"] = wire.into();
+        }
+        end
+    }
+
+    fn tcplife(kilobytes: &str, truth: Vec<Value>) -> Outcome {
+        let header = "PID COMM LADDR LPORT RADDR RPORT TX_KB RX_KB MS".to_owned();
+        let row = format!("118 workload 127.0.0.1 40000 127.0.0.1 7007 {kilobytes} 0.00 1.00");
+        Outcome {
+            truth,
+            output: vec![header, row],
+            ..Outcome::default()
+        }
+    }
+
+    fn text(asks: &'static [Measure], outcome: &Outcome) -> String {
+        let cell = grade(&scene(asks), tool("tcplife"), outcome).unwrap();
+        cell.text()
+    }
+
+    #[test]
+    fn a_cell_says_what_is_right_and_how_far_the_rest_is_off() {
+        let outcome = tcplife("14.65", vec![client(15_000, None)]);
+        assert_eq!(text(&[Ends, Sent, Addresses], &outcome), "right");
+        assert_eq!(
+            text(&[Accepts, Ends, Sent], &outcome),
+            "right: ends, bytes sent"
+        );
+        assert_eq!(text(&[Accepts], &outcome), "–");
+        let outcome = tcplife("29.30", vec![client(15_000, None)]);
+        assert_eq!(text(&[Ends, Sent], &outcome), "**sent 29 KB, not 15 KB**");
+    }
+
+    #[test]
+    fn what_a_tool_is_silent_about_is_not_shown() {
+        let truth = vec![client(0, None)];
+        let silent = Outcome {
+            output: tcplife("", Vec::new()).output[..1].to_vec(),
+            truth,
+            ..Outcome::default()
+        };
+        assert_eq!(text(&[Sent], &silent), "–");
+        assert_eq!(text(&[Ends, Sent], &silent), "**0 ends, not 1**");
+    }
+
+    #[test]
+    fn the_bytes_of_tcp_are_told_from_those_of_the_program() {
+        let outcome = tcplife("14.94", vec![client(15_000, Some(15_300))]);
+        assert_eq!(
+            text(&[Sent], &outcome),
+            "right: bytes sent, as TCP carried them"
+        );
+        let outcome = tcplife("15.94", vec![client(15_000, Some(15_300))]);
+        assert_eq!(text(&[Sent], &outcome), "**sent 16 KB, not 15 KB**");
+    }
+
+    #[test]
+    fn a_tool_that_does_not_run_and_a_kernel_that_cannot_are_named() {
+        let refused = Outcome {
+            refusal: Some("it ended at once".to_owned()),
+            ..Outcome::default()
+        };
+        assert_eq!(text(&[Sent], &refused), "does not run: it ended at once");
+        let reason = json!({"role": "not_here", "reason": "no TLS"});
+        let absent = tcplife("0.00", vec![reason]);
+        assert_eq!(text(&[Sent], &absent), "not on this kernel");
+    }
+
+    #[test]
+    fn every_workload_asks_conntracer_for_nothing_that_it_does_not_claim() {
+        for scene in &SCENES {
+            let claims = tool("conntracer").claims;
+            assert!(
+                scene.asks.iter().all(|ask| claims.contains(ask)),
+                "{}",
+                scene.name
+            );
+        }
+    }
 }

@@ -59,7 +59,9 @@ impl Measure {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Amount {
     pub(crate) least: u64,
-    pub(crate) most: u64,
+    most: u64,
+    /// What was printed, in bytes or pieces.
+    pub(crate) printed: u64,
     pub(crate) unit: Unit,
 }
 
@@ -77,21 +79,28 @@ impl Amount {
         Self {
             least: number,
             most: number,
+            printed: number,
             unit: Unit::Bytes,
         }
     }
 
-    /// Kilobytes as printed, with or without a fraction: no tool is wrong that is as near as its
-    /// last digit can be.
+    /// Kilobytes as printed: cut off, or with a fraction, whose last digit may be off by one. So
+    /// much is what TCP adds to the bytes of a whole connection for its FIN.
     pub(crate) fn kilobytes(text: &str) -> Option<Self> {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         let scale = 10_u64.checked_pow(fraction.len().try_into().ok()?)?;
         let digits: u64 = format!("{whole}{fraction}").parse().ok()?;
+        let tolerance = u64::from(!fraction.is_empty());
         Some(Self {
-            least: digits.saturating_sub(1) * 1024 / scale,
-            most: (digits + 1) * 1024 / scale,
+            least: digits.saturating_sub(tolerance) * 1024 / scale,
+            most: (digits + 1) * 1024 / scale - (1 - tolerance),
+            printed: digits * 1024 / scale,
             unit: Unit::Kilobytes,
         })
+    }
+
+    pub(crate) fn is_nothing(self) -> bool {
+        self.printed == 0
     }
 
     pub(crate) fn is(self, number: u64) -> bool {
@@ -103,6 +112,7 @@ impl AddAssign for Amount {
     fn add_assign(&mut self, other: Self) {
         self.least += other.least;
         self.most += other.most;
+        self.printed += other.printed;
         if other.unit == Unit::Kilobytes {
             self.unit = Unit::Kilobytes;
         }
@@ -129,9 +139,9 @@ mod tests {
     #[test]
     fn kilobytes_are_as_exact_as_their_last_digit() {
         let whole = Amount::kilobytes("146").unwrap();
-        assert!(whole.is(150_000) && whole.is(147 * 1024 - 1));
-        assert!(!whole.is(148 * 1024) && !whole.is(144 * 1024));
-        let fine = Amount::kilobytes("97.67").unwrap();
+        assert!(whole.is(146 * 1024) && whole.is(147 * 1024 - 1));
+        assert!(!whole.is(147 * 1024) && !whole.is(146 * 1024 - 1));
+        let fine = Amount::kilobytes("97.66").unwrap();
         assert!(fine.is(100_001) && fine.is(100_000) && !fine.is(100_100));
         assert_eq!(Amount::kilobytes("0").unwrap().least, 0);
         assert_eq!(Amount::kilobytes("TX_KB"), None);

@@ -150,3 +150,102 @@ fn lost(words: &[&str]) -> Option<u64> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(format: &Format, text: &str) -> Result<Printed> {
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        format.read(&lines)
+    }
+
+    fn only(format: &Format, text: &str) -> Row {
+        let mut rows = read(format, text).unwrap().rows;
+        assert_eq!(rows.len(), 1, "{rows:?}");
+        rows.remove(0)
+    }
+
+    fn socket(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_row_of_tcptop_has_bytes() {
+        let row = only(
+            &TCPTOP,
+            "PID    COMM         LADDR                 RADDR                  RX_KB TX_KB\n\
+             111    workload     127.0.0.1:44792       127.0.0.1:7007            14     15\n\n",
+        );
+        assert_eq!((row.what, row.pid), (What::Traffic, 111));
+        assert_eq!(row.local, socket("127.0.0.1:44792"));
+        assert_eq!(row.remote, socket("127.0.0.1:7007"));
+        assert!(row.rx.is(14 * 1024 + 7) && row.tx.is(15 * 1024 + 7));
+    }
+
+    #[test]
+    fn a_row_of_tcptop_may_have_ipv6_addresses_and_a_name_of_two_words() {
+        let row = only(
+            &TCPTOP,
+            "PID    COMM         LADDR                 RADDR                  RX_KB TX_KB\n\n\
+             PID    COMM         LADDR6                                              RADDR6\
+             \t\t  RX_KB TX_KB\n\
+             9      work load    ::ffff:127.0.0.1:7124       ::1:40000            1     2\n",
+        );
+        assert_eq!(row.pid, 9);
+        assert_eq!(row.local, socket("127.0.0.1:7124"));
+        assert_eq!(row.remote, socket("[::1]:40000"));
+    }
+
+    #[test]
+    fn a_row_of_tcplife_is_an_end() {
+        let row = only(
+            &TCPLIFE,
+            "PID     COMM             LADDR      LPORT RADDR      RPORT TX_KB  RX_KB  MS\n\
+             118     workload         127.0.0.1  7007  127.0.0.1  44802 14.65  0.50  17.64\n",
+        );
+        assert_eq!((row.what, row.pid), (What::End, 118));
+        assert_eq!(row.local, socket("127.0.0.1:7007"));
+        assert_eq!(row.remote, socket("127.0.0.1:44802"));
+        assert!(row.tx.is(15_000) && row.rx.is(512));
+    }
+
+    #[test]
+    fn the_letter_of_a_row_of_tcptracer_is_what_happened() {
+        let printed = read(
+            &TCPTRACER,
+            "T PID    COMM         IP SADDR            DADDR            SPORT DPORT\n\
+             C 127    workload     4  127.0.0.1        127.0.0.1        42704 7007\n\
+             A 126    workload     4  127.0.0.1        127.0.0.1        7007 42704\n\
+             X 127    workload     4  127.0.0.1        127.0.0.1        42704 7007\n\
+             Lost 12 events on CPU #1!\n",
+        )
+        .unwrap();
+        let whats: Vec<What> = printed.rows.iter().map(|row| row.what).collect();
+        assert_eq!(whats, [What::Connect, What::Accept, What::End]);
+        assert_eq!(printed.rows[1].local, socket("127.0.0.1:7007"));
+        assert_eq!(printed.lost, 12);
+    }
+
+    #[test]
+    fn a_row_of_tcpconnect_is_an_attempt() {
+        let row = only(
+            &TCPCONNECT,
+            "PID    COMM         IP SADDR            DADDR            SPORT DPORT\n\
+             135    workload     4  127.0.0.1        127.0.0.1        42794 7007\n",
+        );
+        assert_eq!((row.what, row.pid), (What::Attempt, 135));
+        assert_eq!(row.remote, socket("127.0.0.1:7007"));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_an_error() {
+        let header = "PID    COMM         IP SADDR            DADDR            SPORT DPORT\n";
+        assert!(read(&TCPCONNECT, header).unwrap().rows.is_empty());
+        assert!(read(&TCPCONNECT, "").is_err());
+        let error = read(&TCPCONNECT, &format!("{header}failed to attach\n"));
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("failed to attach"), "{error}");
+        assert!(read(&TCPLIFE, header).is_err());
+    }
+}

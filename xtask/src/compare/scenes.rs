@@ -19,16 +19,16 @@ pub(crate) struct Scene {
 
 const BYTES: &[Measure] = &[Sent, Received];
 
-pub(crate) const SCENES: [Scene; 15] = [
+pub(crate) const SCENES: [Scene; 16] = [
     Scene {
         name: "echo",
         what: "a server sends back what it gets",
         workload: "echo --connections 10 --bytes 15000",
         gate: false,
-        asks: &[Accepts, Connects, Ends, Sent, Received, Addresses],
+        asks: &[Accepts, Connects, Attempts, Ends, Sent, Received, Addresses],
     },
     Scene {
-        asks: &[Accepts, Connects, Ends, Sent, Received],
+        asks: &[Accepts, Connects, Attempts, Ends, Sent, Received],
         ..scene(
             "churn",
             "short connections between 7 processes, with resets and unread data",
@@ -37,7 +37,7 @@ pub(crate) const SCENES: [Scene; 15] = [
     },
     Scene {
         gate: true,
-        asks: &[Accepts, Connects, Ends],
+        asks: &[Accepts, Connects, Attempts, Ends],
         ..scene(
             "waiting",
             "256 threads that wait in `accept` since before the start",
@@ -61,9 +61,17 @@ pub(crate) const SCENES: [Scene; 15] = [
         "`MSG_WAITALL`, and the data comes in ten pieces",
         "path --name waitall",
     ),
+    Scene {
+        asks: &[Sent, Received, Addresses],
+        ..scene(
+            "late",
+            "reads after TCP has ended",
+            "path --name read_after_close",
+        )
+    },
     scene("ktls", "kTLS", "path --name ktls"),
     Scene {
-        asks: &[Accepts, Connects, Ends, Sent, Received, Processes],
+        asks: &[Accepts, Connects, Attempts, Ends, Sent, Received, Processes],
         ..scene("mptcp", "MPTCP", "path --name mptcp")
     },
     Scene {

@@ -201,3 +201,125 @@ impl<'a> Ends<'a> {
         failed.any(|attempt| attempt.remote == row.remote && fits(attempt.owner_pid))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::compare::truth::Line;
+
+    /// A connection of process 1 to process 2, which process 3 uses, and an attempt of process 1.
+    fn happened() -> Truth {
+        let end = |role: &str, local: &str, remote: &str, owner: u32, user: u32| {
+            json!({
+                "role": role, "local": local, "remote": remote, "v6_socket": false,
+                "owner_pid": owner, "owner_uid": 0, "closer_pid": owner, "tx": 5000, "rx": 5000,
+                "users": [{"pid": user, "tx": 5000, "rx": 5000}], "accepted": true,
+                "ending": "orderly",
+            })
+        };
+        let failed = json!({"role": "failed", "local": null, "remote": "127.0.0.1:9",
+            "owner_pid": 1, "reason": "refused"});
+        let mut truth = Truth::default();
+        for line in [
+            end("client", "127.0.0.1:40000", "127.0.0.1:80", 1, 1),
+            end("server", "127.0.0.1:80", "127.0.0.1:40000", 2, 3),
+            failed,
+        ] {
+            truth.add(serde_json::from_value::<Line>(line).unwrap());
+        }
+        truth
+    }
+
+    fn row(what: What, pid: u32, local: &str, remote: &str) -> Row {
+        Row {
+            what,
+            pid,
+            local: local.parse().unwrap(),
+            remote: remote.parse().unwrap(),
+            tx: Amount::exact(5000),
+            rx: Amount::exact(5000),
+        }
+    }
+
+    fn counted(measure: Measure, given: Vec<Row>) -> u64 {
+        let printed = Printed {
+            rows: given,
+            lost: 0,
+        };
+        rows(measure, &printed, &happened()).least
+    }
+
+    #[test]
+    fn the_truth_is_counted() {
+        let count = |measure| truth(measure, &happened());
+        assert_eq!(count(Measure::Accepts), 1);
+        assert_eq!(count(Measure::Attempts), 2);
+        assert_eq!(count(Measure::Ends), 2);
+        assert_eq!(count(Measure::Received), 10_000);
+        assert_eq!(wire(&happened()), None);
+    }
+
+    #[test]
+    fn an_accept_is_its_owners_and_an_end_may_be_anyones_who_had_it() {
+        let server = |what, pid| row(what, pid, "127.0.0.1:80", "127.0.0.1:40000");
+        let mistakes = |what, pid| counted(Measure::Processes, vec![server(what, pid)]);
+        assert_eq!(mistakes(What::Accept, 2), 0);
+        assert_eq!(mistakes(What::Accept, 3), 1);
+        assert_eq!(mistakes(What::End, 3), 0);
+        assert_eq!(mistakes(What::End, 4), 1);
+        let attempt = row(What::Attempt, 1, "127.0.0.1:41000", "127.0.0.1:9");
+        assert_eq!(counted(Measure::Processes, vec![attempt]), 0);
+    }
+
+    #[test]
+    fn a_port_that_no_socket_had_is_a_mistake() {
+        let zero = row(What::Traffic, 3, "127.0.0.1:0", "127.0.0.1:40000");
+        let well = row(What::Traffic, 3, "127.0.0.1:80", "127.0.0.1:40000");
+        assert_eq!(counted(Measure::Addresses, vec![zero, well]), 1);
+    }
+
+    #[test]
+    fn bytes_beyond_what_a_process_moved_are_at_the_wrong_one() {
+        let server = |pid| row(What::Traffic, pid, "127.0.0.1:80", "127.0.0.1:40000");
+        assert_eq!(counted(Measure::Movers, vec![server(3)]), 0);
+        assert_eq!(counted(Measure::Movers, vec![server(2)]), 10_000);
+    }
+
+    #[test]
+    fn a_summary_is_counted_likewise() {
+        let process = |pid: u32, accepts: u64, connects: u64, bytes: u64| json!({"pid": pid, "accepts": accepts, "connects": connects, "tx": bytes, "rx": bytes});
+        let text = |server: u32, mover: u32| {
+            json!({
+                "total": {"accepts": 1, "connects": 1, "failures": 1, "unaccepted": 0, "open": 0,
+                    "tx": 10_000, "rx": 10_000},
+                "ports": [{"port": 80}, {"port": 9}],
+                "processes": [process(1, 0, 1, 5000), process(server, 1, 0, 0),
+                    process(mover, 0, 0, 5000)],
+            })
+        };
+        let count = |measure, text: &Value| summary(measure, text, &happened()).unwrap().least;
+        let well = text(2, 3);
+        for measure in [
+            Measure::Accepts,
+            Measure::Attempts,
+            Measure::Failures,
+            Measure::Ends,
+            Measure::Sent,
+            Measure::Processes,
+            Measure::Movers,
+            Measure::Addresses,
+        ] {
+            assert_eq!(
+                count(measure, &well),
+                truth(measure, &happened()),
+                "{measure:?}"
+            );
+        }
+        let ill = text(3, 2);
+        assert_eq!(count(Measure::Processes, &ill), 1);
+        assert_eq!(count(Measure::Movers, &ill), 10_000);
+        assert!(summary(Measure::Sent, &json!({}), &happened()).is_err());
+    }
+}
