@@ -175,15 +175,11 @@ fn conclude(args: &Args, table: &str) -> Result<()> {
     if args.workload.is_empty() {
         // No failure: others' numbers are not the same in each run.
         let same = readme::section(&text, table::SECTION)? == table;
-        let how = "`cargo xtask compare --write-readme` writes it";
-        cmd::say(
-            if same {
-                "README.md has this table".to_owned()
-            } else {
-                format!("README.md has another table; {how}")
-            }
-            .as_str(),
-        );
+        cmd::say(if same {
+            "README.md has this table"
+        } else {
+            "README.md has another table; `cargo xtask compare --write-readme` writes it"
+        });
     }
     Ok(())
 }

@@ -99,9 +99,9 @@ fn difference(measure: Measure, shown: Amount, happened: u64) -> String {
     match measure {
         Measure::Sent => format!("sent {}", against(shown, happened)),
         Measure::Received => format!("received {}", against(shown, happened)),
-        Measure::Processes => format!("{} with a wrong process", grouped(count)),
+        Measure::Processes => format!("names a wrong process {} times", grouped(count)),
         Measure::Movers => format!("{} at a wrong process", bytes(count, Unit::Bytes)),
-        Measure::Addresses => format!("{} rows with a port that no socket had", grouped(count)),
+        Measure::Addresses => format!("names a port that no socket had {} times", grouped(count)),
         _ => format!(
             "{} {}, not {}",
             grouped(count),
@@ -150,15 +150,17 @@ impl Cell {
             return format!("**{}**{lost}", wrong.join("; "));
         }
         let carried = if wire { ", as TCP carried them" } else { "" };
-        let named = right.iter().filter(|measure| !measure.is_mistakes());
-        let both = right.contains(&Measure::Sent) && right.contains(&Measure::Received);
-        let names: Vec<&str> = named
-            .filter_map(|measure| match measure {
-                Measure::Sent if both => Some("bytes"),
-                Measure::Received if both => None,
-                other => Some(other.name()),
-            })
-            .collect();
+        let has = |measure| right.contains(&measure);
+        let both = has(Measure::Sent) && has(Measure::Received);
+        let name = |measure: &Measure| match measure {
+            // It goes without saying.
+            Measure::Addresses => None,
+            Measure::Sent if both && has(Measure::Movers) => None,
+            Measure::Sent if both => Some("bytes"),
+            Measure::Received if both => None,
+            other => Some(other.name()),
+        };
+        let names: Vec<&str> = right.iter().filter_map(name).collect();
         match (whole, wire) {
             (true, false) => format!("right{lost}"),
             _ => format!("right: {}{carried}{lost}", names.join(", ")),
@@ -168,22 +170,22 @@ impl Cell {
 
 /// What happened, in the words of the table.
 pub(crate) fn happened(scene: &Scene, truth: &Truth) -> String {
-    let mut words = Vec::new();
     let number = |measure| seen::truth(measure, truth);
-    for measure in scene.asks.iter().filter(|ask| !ask.is_mistakes()) {
-        match measure {
-            Measure::Sent => {
-                words.push(format!(
-                    "{} sent and received",
-                    bytes(number(*measure), Unit::Bytes)
-                ));
-            }
-            Measure::Received => {}
-            // They follow from the others.
-            Measure::Attempts | Measure::Ends => {}
-            other => words.push(format!("{} {}", grouped(number(*other)), other.name())),
-        }
-    }
+    let (sent, received) = (number(Measure::Sent), number(Measure::Received));
+    let word = |measure: &Measure| match measure {
+        Measure::Sent if sent == received => Some(format!(
+            "{} sent and received",
+            bytes(sent, Unit::Kilobytes)
+        )),
+        Measure::Sent => Some(format!("{} sent", bytes(sent, Unit::Kilobytes))),
+        Measure::Received if sent == received => None,
+        Measure::Received => Some(format!("{} received", bytes(received, Unit::Kilobytes))),
+        // They follow from the others.
+        Measure::Attempts | Measure::Ends => None,
+        other => Some(format!("{} {}", grouped(number(*other)), other.name())),
+    };
+    let asks = scene.asks.iter().filter(|ask| !ask.is_mistakes());
+    let words: Vec<String> = asks.filter_map(word).collect();
     words.join(", ")
 }
 

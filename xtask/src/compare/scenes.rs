@@ -19,7 +19,7 @@ pub(crate) struct Scene {
 
 const BYTES: &[Measure] = &[Sent, Received];
 
-pub(crate) const SCENES: [Scene; 16] = [
+pub(crate) const SCENES: [Scene; 15] = [
     Scene {
         name: "echo",
         what: "a server sends back what it gets",
@@ -28,20 +28,20 @@ pub(crate) const SCENES: [Scene; 16] = [
         asks: &[Accepts, Connects, Attempts, Ends, Sent, Received, Addresses],
     },
     Scene {
-        asks: &[Accepts, Connects, Attempts, Ends, Sent, Received],
-        ..scene(
-            "churn",
-            "short connections between 7 processes, with resets and unread data",
-            "churn --connections 2000",
-        )
-    },
-    Scene {
         gate: true,
         asks: &[Accepts, Connects, Attempts, Ends],
         ..scene(
             "waiting",
-            "256 threads that wait in `accept` since before the start",
+            "256 threads wait in `accept` since before the tool starts",
             "blocked --tasks 256",
+        )
+    },
+    Scene {
+        asks: &[Accepts, Connects, Attempts, Ends, Sent, Received, Processes],
+        ..scene(
+            "churn",
+            "short connections between 7 processes, with resets and unread data",
+            "churn --connections 2000",
         )
     },
     scene(
@@ -58,7 +58,7 @@ pub(crate) const SCENES: [Scene; 16] = [
     ),
     scene(
         "waitall",
-        "`MSG_WAITALL`, and the data comes in ten pieces",
+        "`MSG_WAITALL`, data in ten pieces",
         "path --name waitall",
     ),
     Scene {
@@ -78,7 +78,7 @@ pub(crate) const SCENES: [Scene; 16] = [
         asks: &[Accepts, Connects, Attempts, Ends],
         ..scene(
             "mapped",
-            "IPv4 clients of an IPv6 socket, half of them with such a socket themselves",
+            "IPv4 connections to an IPv6 socket, half of them also from one",
             "echo --connections 10 --bytes 1000 --family mapped",
         )
     },
@@ -94,16 +94,8 @@ pub(crate) const SCENES: [Scene; 16] = [
         asks: &[Accepts, Connects, Processes, Sent, Received, Movers],
         ..scene(
             "passed",
-            "two processes share each connection, one of three closes it",
+            "two processes serve each connection, and one of three closes it",
             "path --name passed_descriptor --connections 6",
-        )
-    },
-    Scene {
-        asks: &[Accepts, Connects, Processes, Sent, Received, Movers],
-        ..scene(
-            "sqpoll",
-            "io_uring, by a kernel thread",
-            "path --name uring_sqpoll",
         )
     },
 ];

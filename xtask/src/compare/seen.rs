@@ -44,7 +44,9 @@ pub(crate) fn rows(measure: Measure, printed: &Printed, truth: &Truth) -> Amount
     let count = |what| rows.iter().filter(|row| row.what == what).count();
     let sum = |bytes: fn(&Row) -> Amount| {
         let mut sum = Amount::default();
-        rows.iter().for_each(|row| sum += bytes(row));
+        for row in rows {
+            sum += bytes(row);
+        }
         sum
     };
     let ends = Ends::of(truth);
@@ -115,8 +117,8 @@ fn misplaced_bytes(shares: impl Iterator<Item = (u32, Amount, Amount)>, truth: &
         sums.1 += rx;
     }
     let excess = shown.into_iter().map(|(pid, (tx, rx))| {
-        let (true_tx, true_rx) = moved.get(&pid).copied().unwrap_or_default();
-        tx.least.saturating_sub(true_tx) + rx.least.saturating_sub(true_rx)
+        let (sent, received) = moved.get(&pid).copied().unwrap_or_default();
+        tx.least.saturating_sub(sent) + rx.least.saturating_sub(received)
     });
     excess.sum()
 }

@@ -1,6 +1,6 @@
 //! The README's table of tools.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt::Write as _};
 
 use anyhow::{Context as _, Result};
 
@@ -25,7 +25,7 @@ pub(crate) fn table(
 ) -> Result<String> {
     let names: Vec<&str> = TOOLS.iter().map(|tool| tool.name).collect();
     let mut text = format!(
-        "| what happens | what there is to see | {} |\n|---|---|{}\n",
+        "| what happens | truth | {} |\n|---|---|{}\n",
         names.join(" | "),
         "---|".repeat(names.len())
     );
@@ -33,13 +33,15 @@ pub(crate) fn table(
         text.push_str(&row(scene, outcomes)?);
         text.push('\n');
     }
-    text.push_str(&format!(
-        "\nLinux {} (Debian {}), libbpf-tools {} (Debian {}).\n",
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        text,
+        "\nLinux {} (Debian {}), libbpf-tools {} (Debian {}).",
         kernel.version,
         kernel.release.name(),
         peers.version,
         peers.release.name()
-    ));
+    );
     Ok(text)
 }
 
@@ -64,4 +66,23 @@ fn row(scene: &Scene, outcomes: &HashMap<String, Outcome>) -> Result<String> {
         scene.what,
         cells.join(" | ")
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{compare::scenes::SCENES, vm::readme, workspace};
+
+    #[test]
+    fn the_readme_has_a_place_for_the_table() {
+        let path = workspace::root().unwrap().join("README.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        assert!(readme::section(&text, SECTION).is_ok());
+    }
+
+    #[test]
+    fn a_run_that_is_missing_is_an_error() {
+        let error = row(&SCENES[0], &HashMap::new()).unwrap_err().to_string();
+        assert_eq!(error, "echo under conntracer did not run");
+    }
 }
