@@ -26,7 +26,7 @@ pub struct Run {
     pub summary: Option<String>,
 }
 
-/// How a tool shows that its programs are attached.
+/// How a tool shows that its programs are attached; it then waits for news.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ready {

@@ -1,29 +1,24 @@
 //! Runs workloads under tools, one after the other, in a VM of `cargo xtask compare`.
 
 use std::fs::{File, read_to_string};
-use std::io::Read as _;
-use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{JoinHandle, sleep};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use rustix::fs::{Mode, OFlags};
 use rustix::process::Signal;
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
+use tempfile::NamedTempFile;
 use tests::generator::Workload;
 use tests::harness::{PATIENCE, Running};
 use tests::namespace::Namespace;
 use tests::peers::{Outcome, RUNS, Ready, Run};
 use tests::vm::Said;
 
-/// How long a tool that has seen everything is left to print it. The tools look for news ten times
-/// a second; on an emulated processor they are slow.
-const SILENCE: Duration = Duration::from_secs(2);
-/// How often something that tells nobody of its changes is looked at.
+/// How often a tool is looked at, which does not say when it has nothing more to do.
 const PAUSE: Duration = Duration::from_millis(20);
+/// A tool that was seen asleep so often has nothing to do: it wakes up for each event.
+const ASLEEP: u32 = 50;
 
 fn main() -> Result<()> {
     let runs = std::fs::read(RUNS).with_context(|| format!("cannot read {RUNS}"))?;
@@ -58,7 +53,7 @@ fn outcome(run: &Run) -> Result<Outcome> {
     } else {
         Workload::run(&namespace, &run.workload)
     };
-    tool.wait_for_silence();
+    tool.wait_until_asleep()?;
     let output = tool.stop()?;
     let summary = match &run.summary {
         Some(path) => serde_json::from_slice(&std::fs::read(path)?)?,
@@ -73,34 +68,22 @@ fn outcome(run: &Run) -> Result<Outcome> {
     })
 }
 
-/// A tool on a terminal of its own: into a pipe it would write only when it ends.
+/// A tool that writes to a file: a terminal would slow it down.
 struct Tool {
     running: Running,
-    text: Arc<Mutex<Vec<u8>>>,
-    reader: JoinHandle<()>,
+    output: NamedTempFile,
 }
 
 impl Tool {
     fn start(line: &[String]) -> Result<Self> {
         let (program, arguments) = line.split_first().context("a tool without a name")?;
-        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
-        grantpt(&terminal)?;
-        unlockpt(&terminal)?;
-        let name = ptsname(&terminal, Vec::new())?;
-        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let end = rustix::fs::open(name, flags, Mode::empty())?;
+        let output = NamedTempFile::new()?;
+        let file = File::options().append(true).open(output.path())?;
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null());
-        command.stdout(end.try_clone()?).stderr(end);
+        command.stdout(file.try_clone()?).stderr(file);
         let running = Running::start(&mut command);
-        let text = Arc::new(Mutex::new(Vec::new()));
-        let shared = Arc::clone(&text);
-        let reader = std::thread::spawn(move || read(terminal, &shared));
-        Ok(Self {
-            running,
-            text,
-            reader,
-        })
+        Ok(Self { running, output })
     }
 
     /// Returns why it does not get ready, if so.
@@ -108,10 +91,11 @@ impl Tool {
         let since = Instant::now();
         loop {
             let is_ready = match ready {
-                Ready::Prints(words) => self.text().contains(&**words),
+                Ready::Prints(words) => self.text()?.contains(&**words),
                 Ready::HandlesInterrupt => handles_interrupt(self.running.pid())?,
             };
             if is_ready {
+                self.wait_until_asleep()?;
                 return Ok(None);
             }
             if let Some(status) = self.running.child().try_wait()? {
@@ -124,16 +108,19 @@ impl Tool {
         }
     }
 
-    fn wait_for_silence(&self) {
-        let mut length = 0;
-        let mut since = Instant::now();
-        while since.elapsed() < SILENCE {
-            sleep(PAUSE);
-            let now = self.text().len();
-            if now != length {
-                (length, since) = (now, Instant::now());
+    /// Waits until it has nothing to do.
+    fn wait_until_asleep(&self) -> Result<()> {
+        let since = Instant::now();
+        let mut seen = 0;
+        while seen < ASLEEP {
+            if since.elapsed() > PATIENCE {
+                bail!("it does not come to rest");
             }
+            sleep(PAUSE);
+            let asleep = is_asleep(self.running.pid())?;
+            seen = if asleep { seen + 1 } else { 0 };
         }
+        Ok(())
     }
 
     /// Stops it as Ctrl-C does, and returns its lines.
@@ -144,32 +131,16 @@ impl Tool {
                 bail!("it does not end");
             }
         }
-        let text = Arc::clone(&self.text);
-        drop(self.running);
-        if self.reader.join().is_err() {
-            bail!("its output cannot be read");
-        }
-        let text = text.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = String::from_utf8_lossy(&text);
+        let text = self.text()?;
         Ok(text
             .lines()
             .map(|line| line.trim_end().to_owned())
             .collect())
     }
 
-    fn text(&self) -> String {
-        let text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&text).into_owned()
-    }
-}
-
-/// Reads until nobody has the other end any more, which is an error of a terminal.
-fn read(terminal: OwnedFd, into: &Mutex<Vec<u8>>) {
-    let mut terminal = File::from(terminal);
-    let mut buffer = [0; 4096];
-    while let Ok(length @ 1..) = terminal.read(&mut buffer) {
-        let mut text = into.lock().unwrap_or_else(PoisonError::into_inner);
-        text.extend_from_slice(&buffer[..length]);
+    fn text(&self) -> Result<String> {
+        let text = std::fs::read(self.output.path())?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
     }
 }
 
@@ -184,6 +155,14 @@ fn handles_interrupt(pid: u32) -> Result<bool> {
     };
     let caught = u64::from_str_radix(caught.trim(), 16)?;
     Ok(caught & (1 << (Signal::INT.as_raw() - 1)) != 0)
+}
+
+/// Whether a process waits for something to happen.
+fn is_asleep(pid: u32) -> Result<bool> {
+    let stat = read_to_string(format!("/proc/{pid}/stat")).context("it has ended")?;
+    // The name before it may have any character in it.
+    let state = stat.rsplit_once(')');
+    Ok(state.is_some_and(|(_, rest)| rest.starts_with(" S ")))
 }
 
 #[expect(clippy::print_stdout, reason = "the console is how the host listens")]

@@ -99,9 +99,9 @@ fn difference(measure: Measure, shown: Amount, happened: u64) -> String {
     match measure {
         Measure::Sent => format!("sent {}", against(shown, happened)),
         Measure::Received => format!("received {}", against(shown, happened)),
-        Measure::Processes => format!("names a wrong process {} times", grouped(count)),
+        Measure::Processes => format!("{} rows with a wrong process", grouped(count)),
         Measure::Movers => format!("{} at a wrong process", bytes(count, Unit::Bytes)),
-        Measure::Addresses => format!("names a port that no socket had {} times", grouped(count)),
+        Measure::Addresses => format!("{} rows with a wrong port", grouped(count)),
         _ => format!(
             "{} {}, not {}",
             grouped(count),

@@ -66,12 +66,11 @@ pub(crate) const TOOLS: [Tool; 5] = [
 ];
 
 impl Tool {
-    /// tcptop prints nothing before its first interval is over.
+    /// libbpf-tools print nothing before they have to, but handle SIGINT once they are attached.
     pub(crate) fn ready(&self) -> Ready {
-        match self.name {
-            "conntracer" => Ready::Prints("ready: ".to_owned()),
-            "tcptop" => Ready::HandlesInterrupt,
-            _ => Ready::Prints("PID".to_owned()),
+        match self.output {
+            Output::Summary => Ready::Prints("ready: ".to_owned()),
+            Output::Rows(_) => Ready::HandlesInterrupt,
         }
     }
 }
