@@ -57,7 +57,7 @@ pub(crate) struct Args {
     /// Only these workloads, by their names in xtask/src/compare/scenes.rs
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     workload: Vec<String>,
-    /// Write the README's table
+    /// Write the README's table instead of printing it
     #[arg(long, conflicts_with = "workload")]
     write_readme: bool,
 }
@@ -109,7 +109,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     cmd::say(&format!("what the tools printed is in {}", raw.display()));
     let table = table::table(&scenes, &outcomes, &kernel, &peers)?;
     conclude(args, &table)?;
-    Ok(ExitCode::SUCCESS)
+    let mistakes = table::mistakes(&scenes, &outcomes)?;
+    if mistakes.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    cmd::say(&format!("conntracer is wrong: {}", mistakes.join(", ")));
+    Ok(ExitCode::FAILURE)
 }
 
 fn boot(kernel: &Kernel, arch: Arch, initramfs: &Path, log: &Path) -> Result<Console> {

@@ -1,6 +1,7 @@
 //! Runs workloads under tools, one after the other, in a VM of `cargo xtask compare`.
 
 use std::fs::{File, read_to_string};
+use std::io::ErrorKind;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -38,6 +39,10 @@ fn outcome(run: &Run) -> Result<Outcome> {
         workload.ready();
         waiting = Some(workload);
     }
+    if let Some(path) = &run.summary {
+        // No run may take the file of another for its own.
+        remove_if_there(path)?;
+    }
     let mut tool = Tool::start(&run.tool)?;
     if let Some(refusal) = tool.wait_until_ready(&run.ready)? {
         let output = tool.stop()?;
@@ -66,6 +71,13 @@ fn outcome(run: &Run) -> Result<Outcome> {
         output,
         summary,
     })
+}
+
+fn remove_if_there(path: &str) -> std::io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
 }
 
 /// A tool that writes to a file: a terminal would slow it down.

@@ -1,10 +1,12 @@
 //! One workload under one tool: what is right, what is wrong, and by how much.
 
 use anyhow::{Context as _, Result};
+use serde_json::Value;
 
 use super::{
     measure::{Amount, Measure, Unit, grouped},
     plan::Outcome,
+    rows::Printed,
     scenes::Scene,
     seen,
     tools::{Output, Tool},
@@ -58,17 +60,11 @@ pub(crate) fn grade(scene: &Scene, tool: &Tool, outcome: &Outcome) -> Result<Cel
     if asked.iter().all(|measure| measure.is_mistakes()) {
         return Ok(Cell::NotShown);
     }
-    let (mut right, mut wrong, mut wire, mut lost) = (Vec::new(), Vec::new(), false, 0);
+    let shown = Shown::of(tool, outcome)?;
+    let (mut right, mut wrong, mut wire) = (Vec::new(), Vec::new(), false);
     let mut silent = true;
     for measure in &asked {
-        let shown = match &tool.output {
-            Output::Summary => seen::summary(*measure, &outcome.summary, &truth)?,
-            Output::Rows(format) => {
-                let printed = format.read(&outcome.output)?;
-                lost = printed.lost;
-                seen::rows(*measure, &printed, &truth)
-            }
-        };
+        let shown = shown.number(*measure, &truth)?;
         silent &= shown.is_nothing();
         let happened = seen::truth(*measure, &truth);
         let carried = seen::wire(&truth).filter(|_| measure.is_bytes() && !measure.is_mistakes());
@@ -90,8 +86,37 @@ pub(crate) fn grade(scene: &Scene, tool: &Tool, outcome: &Outcome) -> Result<Cel
         wire,
         wrong,
         whole,
-        lost,
+        lost: shown.lost(),
     })
+}
+
+/// What a tool showed, as it showed it.
+enum Shown<'a> {
+    Summary(&'a Value),
+    Rows(Printed),
+}
+
+impl<'a> Shown<'a> {
+    fn of(tool: &Tool, outcome: &'a Outcome) -> Result<Self> {
+        Ok(match &tool.output {
+            Output::Summary => Self::Summary(&outcome.summary),
+            Output::Rows(format) => Self::Rows(format.read(&outcome.output)?),
+        })
+    }
+
+    fn number(&self, measure: Measure, truth: &Truth) -> Result<Amount> {
+        match self {
+            Self::Summary(summary) => seen::summary(measure, summary, truth),
+            Self::Rows(printed) => Ok(seen::rows(measure, printed, truth)),
+        }
+    }
+
+    fn lost(&self) -> u64 {
+        match self {
+            Self::Summary(summary) => seen::lost(summary),
+            Self::Rows(printed) => printed.lost,
+        }
+    }
 }
 
 fn difference(measure: Measure, shown: Amount, happened: u64) -> String {
@@ -128,6 +153,15 @@ fn bytes(number: u64, unit: Unit) -> String {
 }
 
 impl Cell {
+    /// Whether it is a mistake of the tool, or a run that is missing.
+    pub(crate) fn is_wrong(&self) -> bool {
+        match self {
+            Self::NotShown | Self::NotHere(_) => false,
+            Self::Refused(_) => true,
+            Self::Graded { wrong, .. } => !wrong.is_empty(),
+        }
+    }
+
     /// In Markdown; what is wrong is bold.
     pub(crate) fn text(&self) -> String {
         let (right, wire, wrong, whole, lost) = match self {
@@ -191,7 +225,7 @@ pub(crate) fn happened(scene: &Scene, truth: &Truth) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::compare::{measure::Measure::*, scenes::SCENES, tools::TOOLS};

@@ -102,6 +102,17 @@ pub(crate) fn summary(measure: Measure, summary: &Value, truth: &Truth) -> Resul
     Ok(Amount::exact(number))
 }
 
+/// What conntracer says it lost: connections, records, runs of its programs.
+pub(crate) fn lost(summary: &Value) -> u64 {
+    let loss = summary["loss"].as_object().into_iter().flatten();
+    let pieces = loss.filter(|(name, _)| {
+        let bytes = name.ends_with("_tx") || name.ends_with("_rx");
+        // Late is not lost.
+        !bytes && *name != "late_news"
+    });
+    pieces.filter_map(|(_, count)| count.as_u64()).sum()
+}
+
 /// Bytes at processes that did not move them.
 fn misplaced_bytes(shares: impl Iterator<Item = (u32, Amount, Amount)>, truth: &Truth) -> u64 {
     let mut moved: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
@@ -319,6 +330,8 @@ mod tests {
                 "{measure:?}"
             );
         }
+        let loss = json!({"loss": {"late_news": 9, "lost_tx": 100, "lost_connections": 2}});
+        assert_eq!((lost(&well), lost(&loss)), (0, 2));
         let ill = text(3, 2);
         assert_eq!(count(Measure::Processes, &ill), 1);
         assert_eq!(count(Measure::Movers, &ill), 10_000);

@@ -9,7 +9,7 @@ use super::{
     guest::{Peers, name},
     plan::Outcome,
     scenes::Scene,
-    tools::TOOLS,
+    tools::{TOOLS, Tool},
 };
 use crate::vm::kernel::Kernel;
 
@@ -45,17 +45,36 @@ pub(crate) fn table(
     Ok(text)
 }
 
+/// The workloads of which conntracer is wrong.
+pub(crate) fn mistakes(
+    scenes: &[&Scene],
+    outcomes: &HashMap<String, Outcome>,
+) -> Result<Vec<&'static str>> {
+    let mut mistakes = Vec::new();
+    for scene in scenes {
+        let own = grade(scene, &TOOLS[0], outcomes)?;
+        if own.is_wrong() {
+            mistakes.push(scene.name);
+        }
+    }
+    Ok(mistakes)
+}
+
+fn grade(scene: &Scene, tool: &Tool, outcomes: &HashMap<String, Outcome>) -> Result<Cell> {
+    let run = name(scene, tool);
+    let outcome = outcomes.get(&run);
+    let outcome = outcome.with_context(|| format!("{run} did not run"))?;
+    cell::grade(scene, tool, outcome).context(run)
+}
+
 fn row(scene: &Scene, outcomes: &HashMap<String, Outcome>) -> Result<String> {
     let mut cells = Vec::new();
     let mut happened = None;
     for tool in &TOOLS {
-        let run = name(scene, tool);
-        let outcome = outcomes
-            .get(&run)
-            .with_context(|| format!("{run} did not run"))?;
-        let cell = cell::grade(scene, tool, outcome).with_context(|| run)?;
+        let cell = grade(scene, tool, outcomes)?;
         if !matches!(cell, Cell::Refused(_)) && happened.is_none() {
-            happened = Some(cell::happened(scene, &cell::truth(outcome)?));
+            let truth = cell::truth(&outcomes[&name(scene, tool)])?;
+            happened = Some(cell::happened(scene, &truth));
         }
         // A bar would end the cell.
         cells.push(cell.text().replace('|', "\\|"));
