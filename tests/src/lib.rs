@@ -12,6 +12,7 @@
 //! | [`grade`] | how right the records of one path are |
 //! | [`exact`] | how right they must be: the committed lists |
 //! | [`tables`] | records added up again, against the summary |
+//! | [`peers`] | other tools on the same workloads, for `cargo xtask compare` |
 
 #![expect(
     clippy::missing_panics_doc,
@@ -24,6 +25,7 @@ pub mod generator;
 pub mod grade;
 pub mod harness;
 pub mod namespace;
+pub mod peers;
 pub mod tables;
 pub mod tracer;
 pub mod truth;

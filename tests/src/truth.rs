@@ -119,6 +119,18 @@ impl Truth {
         }
     }
 
+    /// It again as lines, by role.
+    pub fn lines(self) -> impl Iterator<Item = Line> {
+        let members = self.members.into_iter().map(Line::Process);
+        let clients = self.clients.into_iter().map(Line::Client);
+        let servers = self.servers.into_iter().map(Line::Server);
+        let failed = self.failed.into_iter().map(Line::Failed);
+        let reason = self.not_here.into_iter();
+        let not_here = reason.map(|reason| Line::NotHere { reason });
+        let ends = members.chain(clients).chain(servers);
+        ends.chain(failed).chain(not_here)
+    }
+
     /// All ends, each with whether it is an inbound one.
     pub fn ends(&self) -> impl Iterator<Item = (bool, &End)> {
         let clients = self.clients.iter().map(|end| (false, end));

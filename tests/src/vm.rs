@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Where the host leaves the plan, in JSON.
 pub const PLAN: &str = "/plan.json";
@@ -42,6 +43,8 @@ pub enum Said {
     Begin(String),
     /// A test binary ended: its name, and how, if not well.
     End(String, Option<String>),
+    /// A program of the plan found something out: about what, and what.
+    Result(String, Value),
     /// The VM cannot do what it should.
     Error(String),
     /// All test binaries have ended, and the VM powers off.

@@ -3,6 +3,7 @@
 mod build_ebpf;
 mod check;
 mod cmd;
+mod compare;
 mod debian;
 mod ebpf_flags;
 mod inputs;
@@ -46,6 +47,8 @@ enum Verb {
     SetupVm(setup_vm::Args),
     /// Run the real-kernel tests on Debian's kernels, in QEMU
     Vm(vm::Args),
+    /// Run the same workloads under libbpf-tools and under conntracer, in QEMU
+    Compare(compare::Args),
     /// Format, lints, documentation and the eBPF objects
     Check,
 }
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Verb::Test { args } => test::run(&args),
         Verb::SetupVm(args) => setup_vm::run(&args),
         Verb::Vm(args) => vm::run(&args),
+        Verb::Compare(args) => compare::run(&args),
         Verb::Check => check::run(),
     };
     done.unwrap_or_else(|error| {

@@ -1,20 +1,20 @@
 //! `cargo xtask vm`: the tests of the package `tests` on Debian's kernels, in QEMU.
 
-mod apt;
+pub(crate) mod apt;
 mod arch;
-mod console;
-mod elf;
-mod guest;
+pub(crate) mod console;
+pub(crate) mod elf;
+pub(crate) mod guest;
 mod initramfs;
-mod kernel;
+pub(crate) mod kernel;
 mod matrix;
 mod modules;
 // The first process of the VM, which is built for its architecture, has the same file.
 #[expect(unreachable_pub, reason = "the file is written for the crate `tests`")]
 #[path = "../../tests/src/vm.rs"]
-mod plan;
-mod qemu;
-mod readme;
+pub(crate) mod plan;
+pub(crate) mod qemu;
+pub(crate) mod readme;
 mod report;
 mod target;
 
@@ -29,13 +29,15 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-pub(crate) use self::{arch::Arch, target::CROSS_PACKAGES};
+pub(crate) use self::{
+    arch::Arch,
+    target::{CROSS_PACKAGES, Target, complete},
+};
 use self::{
     guest::{Choice, Guest},
     kernel::{Kernel, Release},
     matrix::Cell,
     report::Row,
-    target::Target,
 };
 use crate::{cmd, workspace};
 
@@ -192,7 +194,7 @@ fn default_jobs() -> usize {
 }
 
 /// The folder of kernels and logs, outside the tree: it outlives a clone.
-fn cache() -> Result<PathBuf> {
+pub(crate) fn cache() -> Result<PathBuf> {
     let folder = match std::env::var_os("XDG_CACHE_HOME").filter(|home| !home.is_empty()) {
         Some(home) => PathBuf::from(home),
         None => std::env::home_dir()
@@ -205,11 +207,16 @@ fn cache() -> Result<PathBuf> {
     Ok(folder)
 }
 
-fn fetch(cache: &Path, args: &Args) -> Result<(Vec<Kernel>, Target)> {
-    // One at a time, whatever else runs: apt locks its lists, and fails if it cannot.
-    let lock = cache.join("lock");
-    let lock = File::create(&lock).with_context(|| format!("cannot create {}", lock.display()))?;
+/// One at a time, whatever else runs: apt locks its lists, and fails if it cannot.
+pub(crate) fn lock(cache: &Path) -> Result<File> {
+    let path = cache.join("lock");
+    let lock = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
     lock.lock().context("cannot lock the cache")?;
+    Ok(lock)
+}
+
+fn fetch(cache: &Path, args: &Args) -> Result<(Vec<Kernel>, Target)> {
+    let _lock = lock(cache)?;
     let fetch = |release: &Release| Kernel::fetch(cache, *release, args.arch);
     let kernels = args.kernels().iter().map(fetch).collect::<Result<_>>()?;
     Ok((kernels, Target::new(cache, args.arch)?))

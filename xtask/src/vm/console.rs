@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use serde_json::Value;
+
 use super::plan::Said;
 
 /// What the kernel prints when it is not well.
@@ -34,6 +36,8 @@ pub(crate) struct Console {
     pub(crate) troubles: Vec<String>,
     /// What the tracer said of itself: whether it could run, and its lines.
     pub(crate) tracer: Option<(bool, Vec<String>)>,
+    /// What programs found out, by its subject.
+    pub(crate) results: Vec<(String, Value)>,
     /// Last lines of what runs now.
     recent: VecDeque<String>,
     /// Last lines of what ended badly.
@@ -111,6 +115,10 @@ impl Console {
                 }
                 (self.passed_here > 0).then(|| format!("{name}: {} passed", self.passed_here))
             }
+            Said::Result(subject, result) => {
+                self.results.push((subject.clone(), result));
+                Some(subject)
+            }
             Said::Error(error) => {
                 let news = error.clone();
                 self.problems.push(error);
@@ -143,6 +151,10 @@ impl Console {
         self.tracer.as_ref().is_some_and(|(well, _)| !well)
     }
 
+    fn is_empty(&self) -> bool {
+        self.passed.is_empty() && self.results.is_empty()
+    }
+
     /// Why this run does not count as passed; nothing if it does.
     pub(crate) fn faults(&self) -> Vec<String> {
         let failed = self.failed.iter().map(|name| format!("{name} failed"));
@@ -151,7 +163,7 @@ impl Console {
         if !self.done {
             let place = self.binary.as_deref().unwrap_or("the start");
             faults.push(format!("the VM did not come to its end, but to {place}"));
-        } else if self.passed.is_empty() && faults.is_empty() && !self.refused() {
+        } else if self.is_empty() && faults.is_empty() && !self.refused() {
             faults.push("no test ran".to_owned());
         }
         faults
@@ -198,6 +210,14 @@ mod tests {
         assert_eq!(console(&[BEGIN, WELL, DONE]).faults(), ["no test ran"]);
         let cut = console(&[BEGIN, "test a ... ok\r"]);
         assert!(cut.faults()[0].contains("churn"), "{:?}", cut.faults());
+    }
+
+    #[test]
+    fn results_are_kept_and_are_a_reason_to_run() {
+        let run = console(&[BEGIN, "@vm {\"result\":[\"echo\",{\"n\":1}]}\r", WELL, DONE]);
+        assert!(run.faults().is_empty(), "{:?}", run.faults());
+        assert_eq!(run.results[0].0, "echo");
+        assert_eq!(run.results[0].1["n"], 1);
     }
 
     #[test]

@@ -66,14 +66,7 @@ impl Guest {
             format!("/tests/{}", name.display())
         };
         programs.extend(tests.iter().map(|(_, path)| (place(path), path.clone())));
-        let paths: Vec<PathBuf> = programs.iter().map(|(_, path)| path.clone()).collect();
-        let mut files = Vec::new();
-        for (place, path) in programs {
-            files.push((place, strip(&path, &target.strip())?));
-        }
-        for (place, path) in elf::libraries(root, &paths)? {
-            files.push((place, read(&path)?));
-        }
+        let files = pack(target, programs)?;
         let tests = tests.into_iter().map(|(name, path)| (name, place(&path)));
         Ok(Self {
             files,
@@ -83,34 +76,59 @@ impl Guest {
 
     /// Writes an initramfs that runs the tests on `kernel`.
     pub(crate) fn write(&self, kernel: &Kernel, choice: Choice<'_>, path: &Path) -> Result<()> {
-        let mut initramfs = Initramfs::create(path)?;
-        let mut modules = Vec::new();
-        for module in modules::collect(kernel)? {
-            let place = format!("/modules/{}.ko", module.name);
-            initramfs.file(&place, &module.bytes)?;
-            modules.push(place);
-        }
         let plan = Plan {
-            modules,
+            modules: Vec::new(),
             tracefs: choice.tracefs,
             tracer: choice.introduced.then(|| introduction(choice.backend)),
             environment: environment(choice.backend),
             tests: self.tests.clone(),
             arguments: arguments(choice.filter),
         };
-        initramfs.file(super::plan::PLAN, &serde_json::to_vec(&plan)?)?;
-        for (place, bytes) in &self.files {
-            initramfs.file(place, bytes)?;
-        }
-        // Programs in the tests' own namespaces mount here.
-        for folder in ["dev", "proc", "run", "sys", "tmp"] {
-            initramfs.folder(folder)?;
-        }
-        initramfs.finish()
+        write(kernel, plan, &self.files, path)
     }
 }
 
-fn environment(backend: Option<&str>) -> BTreeMap<String, String> {
+/// These programs, without what only a debugger needs, and the libraries that they need.
+pub(crate) fn pack(
+    target: &Target,
+    programs: Vec<(String, PathBuf)>,
+) -> Result<Vec<(String, Vec<u8>)>> {
+    let paths: Vec<PathBuf> = programs.iter().map(|(_, path)| path.clone()).collect();
+    let mut files = Vec::new();
+    for (place, path) in programs {
+        files.push((place, strip(&path, &target.strip())?));
+    }
+    for (place, path) in elf::libraries(&target.root, &paths)? {
+        files.push((place, read(&path)?));
+    }
+    Ok(files)
+}
+
+/// Writes an initramfs with these files, and a plan that begins with the modules of the kernel.
+pub(crate) fn write(
+    kernel: &Kernel,
+    mut plan: Plan,
+    files: &[(String, Vec<u8>)],
+    path: &Path,
+) -> Result<()> {
+    let mut initramfs = Initramfs::create(path)?;
+    for module in modules::collect(kernel)? {
+        let place = format!("/modules/{}.ko", module.name);
+        initramfs.file(&place, &module.bytes)?;
+        plan.modules.push(place);
+    }
+    initramfs.file(super::plan::PLAN, &serde_json::to_vec(&plan)?)?;
+    for (place, bytes) in files {
+        initramfs.file(place, bytes)?;
+    }
+    // Programs in the tests' own namespaces mount here.
+    for folder in ["dev", "proc", "run", "sys", "tmp"] {
+        initramfs.folder(folder)?;
+    }
+    initramfs.finish()
+}
+
+pub(crate) fn environment(backend: Option<&str>) -> BTreeMap<String, String> {
     let mut environment: BTreeMap<String, String> = [
         ("PATH", "/bin"),
         ("HOME", "/tmp"),
@@ -195,7 +213,7 @@ fn strip(path: &Path, program: &str) -> Result<Vec<u8>> {
     read(&out)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 

@@ -61,14 +61,28 @@ fn consequences(notes: &[String]) -> String {
 
 /// The README with another table.
 pub(crate) fn with_table(readme: &str, arch: Arch, table: &str) -> Result<String> {
-    let (before, _, after) = split(readme, arch)?;
-    Ok(format!("{before}{table}{after}"))
+    with_section(readme, &matrix(arch), table)
+}
+
+/// The README with another text in a section.
+pub(crate) fn with_section(readme: &str, name: &str, text: &str) -> Result<String> {
+    let (before, _, after) = split(readme, name)?;
+    Ok(format!("{before}{text}{after}"))
+}
+
+/// The text of a section.
+pub(crate) fn section<'a>(readme: &'a str, name: &str) -> Result<&'a str> {
+    Ok(split(readme, name)?.1)
+}
+
+fn matrix(arch: Arch) -> String {
+    format!("matrix {}", arch.name())
 }
 
 /// The rows of `cells` that the README does not have. The version of sid's kernel, which changes
 /// without us, may differ.
 pub(crate) fn missing(readme: &str, arch: Arch, cells: &[&Cell]) -> Result<Vec<String>> {
-    let (_, section, _) = split(readme, arch)?;
+    let section = section(readme, &matrix(arch))?;
     let present: Vec<String> = section.lines().map(comparable).collect();
     let rows = cells.iter().map(|cell| row(cell));
     Ok(rows
@@ -78,7 +92,7 @@ pub(crate) fn missing(readme: &str, arch: Arch, cells: &[&Cell]) -> Result<Vec<S
 
 /// Whether the README has this table, but for the version of sid's kernel.
 pub(crate) fn has(readme: &str, arch: Arch, table: &str) -> Result<bool> {
-    let (_, section, _) = split(readme, arch)?;
+    let section = section(readme, &matrix(arch))?;
     Ok(section
         .lines()
         .map(comparable)
@@ -93,10 +107,10 @@ fn comparable(line: &str) -> String {
     }
 }
 
-/// The README up to the table, the table, and the rest.
-fn split(readme: &str, arch: Arch) -> Result<(&str, &str, &str)> {
-    let begin = format!("<!-- matrix {}: ", arch.name());
-    let end = format!("<!-- end of matrix {} -->", arch.name());
+/// The README up to a section, the section, and the rest.
+fn split<'a>(readme: &'a str, name: &str) -> Result<(&'a str, &'a str, &'a str)> {
+    let begin = format!("<!-- {name}: ");
+    let end = format!("<!-- end of {name} -->");
     let found = || {
         let (_, rest) = readme.split_once(&begin)?;
         let (_, rest) = rest.split_once("-->\n")?;
@@ -186,7 +200,7 @@ mod tests {
         let path = crate::workspace::root().unwrap().join("README.md");
         let readme = std::fs::read_to_string(path).unwrap();
         for arch in [Arch::X86_64, Arch::Aarch64] {
-            assert!(split(&readme, arch).is_ok(), "{}", arch.name());
+            assert!(split(&readme, &matrix(arch)).is_ok(), "{}", arch.name());
         }
     }
 }

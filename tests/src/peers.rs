@@ -1,0 +1,50 @@
+//! Tools beside each other: which workload the host wants traced by which tool in a VM, and what
+//! that said.
+//!
+//! `cargo xtask compare` includes this file: both sides have the same idea of it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Where the host leaves the runs, in JSON.
+pub const RUNS: &str = "/runs.json";
+
+/// One workload under one tool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// What the host knows it by.
+    pub name: String,
+    /// The workload: scenario and options.
+    pub workload: String,
+    /// Whether the workload first waits, and the tool starts in between.
+    pub gate: bool,
+    /// The tool's command.
+    pub tool: Vec<String>,
+    /// How the tool shows that its programs are attached.
+    pub ready: Ready,
+    /// A JSON file that it leaves.
+    pub summary: Option<String>,
+}
+
+/// How a tool shows that its programs are attached; it then waits for news.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ready {
+    /// It prints these words.
+    Prints(String),
+    /// It handles SIGINT, which it has not done before.
+    HandlesInterrupt,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Why the tool did not get ready, if so: then there was no traffic.
+    pub refusal: Option<String>,
+    /// The lines of the workload.
+    pub truth: Vec<Value>,
+    /// The lines of the tool, on whichever output.
+    pub output: Vec<String>,
+    /// The JSON file that it left, or null.
+    pub summary: Value,
+}

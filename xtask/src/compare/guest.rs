@@ -1,0 +1,172 @@
+//! What runs in the VM: conntracer, the workloads, and Debian's libbpf-tools with the libraries of
+//! their own release.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+
+use super::{
+    plan::{RUNS, Run},
+    scenes::Scene,
+    tools::{Output, SUMMARY, TOOLS, Tool},
+};
+use crate::{
+    cmd,
+    vm::{
+        Arch, Target,
+        apt::Apt,
+        complete, elf,
+        guest::{environment, pack, read, write},
+        kernel::{Kernel, Release},
+        plan::Plan,
+    },
+    workspace,
+};
+
+const PACKAGE: &str = "libbpf-tools";
+/// The folder of the tools in the VM.
+const PLACE: &str = "/peers";
+
+/// An unpacked package of libbpf-tools with all that it depends on.
+pub(crate) struct Peers {
+    pub(crate) release: Release,
+    /// Of the package, such as `0.26.0+ds-1`.
+    pub(crate) version: String,
+    root: PathBuf,
+}
+
+impl Peers {
+    /// From the release of the kernel, or the first that has them: from the cache, or fetched into
+    /// it.
+    pub(crate) fn fetch(cache: &Path, kernel: Release, arch: Arch) -> Result<Self> {
+        let release = kernel.max(Release::Bookworm);
+        let why = || format!("cannot fetch {PACKAGE} of Debian {}", release.name());
+        let apt = Apt::open(cache, release.name(), arch).with_context(why)?;
+        let version = apt.newest(PACKAGE).with_context(why)?.version;
+        let name = format!("{}-{version}-{}", release.name(), arch.debian());
+        let root = cache.join("peers").join(name);
+        if !root.exists() {
+            let unpack = |into: &Path| apt.unpack_with_depends(&[PACKAGE], into);
+            complete(&root, unpack).with_context(why)?;
+        }
+        Ok(Self {
+            release,
+            version,
+            root,
+        })
+    }
+
+    /// The program of a tool: newer packages add to its name.
+    fn program(&self, tool: &Tool) -> Result<PathBuf> {
+        let names = [tool.name.to_owned(), format!("{}-libbpf", tool.name)];
+        let mut paths = names
+            .iter()
+            .map(|name| self.root.join("usr/sbin").join(name));
+        let found = paths.find(|path| cmd::is_program(path));
+        found.with_context(|| format!("{PACKAGE} {} has no {}", self.version, tool.name))
+    }
+
+    /// The tools and their libraries, as `(place, file)`, and the place of the loader.
+    fn files(&self) -> Result<(Vec<(String, PathBuf)>, String)> {
+        let mut files = Vec::new();
+        let mut programs = Vec::new();
+        for tool in peers() {
+            let path = self.program(tool)?;
+            files.push((program_place(tool), path.clone()));
+            programs.push(path);
+        }
+        let libraries: BTreeSet<_> = elf::libraries(&self.root, &programs)?;
+        let place = |place: &str| format!("{PLACE}{place}");
+        let loader = libraries.iter().map(|(place, _)| place);
+        let mut loader = loader.filter(|place| place.contains("/ld-linux"));
+        let loader = place(loader.next().context("the tools need no loader")?);
+        files.extend(
+            libraries
+                .into_iter()
+                .map(|(name, path)| (place(&name), path)),
+        );
+        Ok((files, loader))
+    }
+}
+
+fn peers() -> impl Iterator<Item = &'static Tool> {
+    let rows = |tool: &&Tool| matches!(tool.output, Output::Rows(_));
+    TOOLS.iter().filter(rows)
+}
+
+fn program_place(tool: &Tool) -> String {
+    format!("{PLACE}/bin/{}", tool.name)
+}
+
+/// Every workload under every tool.
+fn runs(scenes: &[&Scene], loader: &str) -> Vec<Run> {
+    let run = |scene: &Scene, tool: &Tool| {
+        let (command, summary) = match tool.output {
+            Output::Summary => (vec!["/bin/conntracer".to_owned()], Some(SUMMARY.to_owned())),
+            // Their libc is not the one of conntracer and the workload.
+            Output::Rows(_) => {
+                let libraries = format!("{PLACE}/lib");
+                let words = [loader, "--library-path", &libraries, &program_place(tool)];
+                (words.map(str::to_owned).into(), None)
+            }
+        };
+        let options = tool.options.iter().map(|&option| option.to_owned());
+        Run {
+            name: name(scene, tool),
+            workload: scene.workload.to_owned(),
+            gate: scene.gate,
+            tool: command.into_iter().chain(options).collect(),
+            ready: tool.ready(),
+            summary,
+        }
+    };
+    let pairs = scenes
+        .iter()
+        .flat_map(|scene| TOOLS.iter().map(move |tool| (scene, tool)));
+    pairs.map(|(scene, tool)| run(scene, tool)).collect()
+}
+
+/// What a run is known by.
+pub(crate) fn name(scene: &Scene, tool: &Tool) -> String {
+    format!("{} under {}", scene.name, tool.name)
+}
+
+/// Writes the initramfs.
+pub(crate) fn build(
+    target: &Target,
+    kernel: &Kernel,
+    peers: &Peers,
+    scenes: &[&Scene],
+    path: &Path,
+) -> Result<()> {
+    let wanted = [
+        ("tracer", "conntracer"),
+        ("tests", "workload"),
+        ("tests", "peers"),
+        ("tests", "vm-init"),
+    ];
+    let built = workspace::build_release_by(target.cargo("build")?, &wanted)?;
+    let place = |name: &str| match name {
+        "vm-init" => "/init".to_owned(),
+        name => format!("/bin/{name}"),
+    };
+    let programs = built.into_iter().map(|(name, path)| (place(&name), path));
+    let mut files = pack(target, programs.collect())?;
+    let (tools, loader) = peers.files()?;
+    for (place, path) in tools {
+        files.push((place, read(&path)?));
+    }
+    let runs = runs(scenes, &loader);
+    files.push((RUNS.to_owned(), serde_json::to_vec(&runs)?));
+    let plan = Plan {
+        // The tools have to find it.
+        tracefs: true,
+        environment: environment(None),
+        tests: vec![("compare".to_owned(), "/bin/peers".to_owned())],
+        ..Plan::default()
+    };
+    write(kernel, plan, &files, path)
+}
