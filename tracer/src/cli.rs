@@ -18,8 +18,8 @@ use crate::exit;
 use crate::options::netns::parse_netns;
 use crate::options::ready_fd::take_ready_fd;
 use crate::options::values::{
-    MAX_MAX_CONNECTIONS, ValueError, parse_count, parse_duration, parse_pids, parse_ring_bytes,
-    parse_uids,
+    MAX_MAX_CONNECTIONS, MAX_MAX_ROWS, ValueError, parse_count, parse_duration, parse_pids,
+    parse_ring_bytes, parse_uids,
 };
 use crate::options::{AcceptHooks, Events, FilterOptions, Options, OutputFormat};
 use crate::ports::PortSet;
@@ -160,6 +160,12 @@ struct Args {
         default_value = "20", help = "Print at most this many rows in each table.")]
     top: String,
 
+    #[arg(long, value_name = "ROWS", help_heading = MACHINE, allow_hyphen_values = true,
+        default_value = "100000",
+        help = "Keep at most this many rows a table, each of about 150 bytes; beyond, the least \
+                busy are added up in one row named (other), and totals stay exact.")]
+    max_rows: String,
+
     #[arg(short, long, help_heading = OUTPUT,
         help = "Write no records, only the tables at the end. Default: both.")]
     quiet: bool,
@@ -295,6 +301,7 @@ impl Args {
         let connections = one("--max-connections", &self.max_connections, |n| {
             count(n, most)
         })?;
+        let max_rows = one("--max-rows", &self.max_rows, |n| count(n, MAX_MAX_ROWS))?;
         let top = one("--top", &self.top, |n| count(n, 1_000_000))?;
         Ok(Options {
             filter,
@@ -312,6 +319,7 @@ impl Args {
             accept_hooks: self.accept_hooks,
             events: self.events,
             top: usize::try_from(top).unwrap_or(usize::MAX),
+            max_rows: usize::try_from(max_rows).unwrap_or(usize::MAX),
             debug: self.debug,
             // Last: a descriptor is taken over only if all else is right.
             ready_fd: optional("--ready-fd", self.ready_fd.as_ref(), take_ready_fd)?,

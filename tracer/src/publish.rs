@@ -44,7 +44,7 @@ pub struct StreamEnd {
 
 impl Publisher {
     /// Without a stream only the tables are kept.
-    pub fn new(mut stream: Option<Stream>, carriers: Carriers) -> Self {
+    pub fn new(mut stream: Option<Stream>, carriers: Carriers, aggregate: Aggregate) -> Self {
         if let Some(stream) = &mut stream {
             let mut header = BytesMut::new();
             stream.format.header(&mut header);
@@ -53,7 +53,7 @@ impl Publisher {
             }
         }
         Self {
-            aggregate: Aggregate::default(),
+            aggregate,
             stream,
             carriers,
             sequence: 0,

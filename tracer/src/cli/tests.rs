@@ -93,6 +93,8 @@ fn every_option_arrives() {
         "io",
         "--top",
         "3",
+        "--max-rows",
+        "9",
         "--debug",
     ])
     .unwrap();
@@ -122,6 +124,7 @@ fn every_option_arrives() {
         accept_hooks: AcceptHooks::Off,
         events: Events::Io,
         top: 3,
+        max_rows: 9,
         debug: true,
     };
     assert_eq!(format!("{options:?}"), format!("{expected:?}"));
