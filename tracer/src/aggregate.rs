@@ -6,6 +6,7 @@
 
 mod rows;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -35,8 +36,8 @@ struct ProcessLabel {
     uid: u32,
 }
 
-/// `None` = the peer was not kept.
-type PeerKey = (Option<IpAddr>, u32);
+/// An address in a network namespace.
+type PeerKey = (IpAddr, u32);
 
 /// The tables while they grow.
 #[derive(Debug)]
@@ -46,6 +47,8 @@ pub struct Aggregate {
     /// What no process is known for.
     nobody: Counts,
     peers: Rows<PeerKey, ()>,
+    /// Connections whose peer was not kept, by network namespace.
+    without_peer: BTreeMap<u32, Counts>,
     total: Counts,
     /// For [`crate::reconcile`].
     pub seen: Tally,
@@ -59,6 +62,7 @@ impl Aggregate {
             processes: Rows::new(max_rows),
             nobody: Counts::default(),
             peers: Rows::new(max_rows),
+            without_peer: BTreeMap::new(),
             total: Counts::default(),
             seen: Tally::default(),
         }
@@ -178,7 +182,10 @@ impl Aggregate {
             port: row.port,
         };
         self.ports.add(port, row.counts, || ());
-        self.peers.add((row.peer, row.netns), row.counts, || ());
+        match row.peer {
+            Some(ip) => self.peers.add((ip, row.netns), row.counts, || ()),
+            None => *self.without_peer.entry(row.netns).or_default() += row.counts,
+        }
         self.credit(
             row.owner,
             Counts {
@@ -216,8 +223,8 @@ impl Aggregate {
             backend: run.backend,
             not_attached: run.not_attached,
             ports: ports.into_iter().map(port_row).collect(),
-            processes: with_nobody(processes, self.nobody),
-            peers: peers.into_iter().map(peer_row).collect(),
+            processes: process_rows(processes, self.nobody),
+            peers: peer_rows(peers, self.without_peer),
             other: Others {
                 ports: other_ports,
                 processes: other_processes,
@@ -277,47 +284,59 @@ fn port_row((key, row): (PortKey, rows::Row<()>)) -> PortRow {
     }
 }
 
-fn peer_row(((ip, netns), row): (PeerKey, rows::Row<()>)) -> PeerRow {
-    PeerRow {
+fn peer_rows(peers: Vec<(PeerKey, rows::Row<()>)>, without: BTreeMap<u32, Counts>) -> Vec<PeerRow> {
+    let row = |(ip, netns), at_least, counts| PeerRow {
         ip,
         netns,
-        at_least: row.at_least,
-        counts: row.counts,
+        at_least,
+        counts,
+    };
+    let mut rows: Vec<_> = peers
+        .into_iter()
+        .map(|((ip, netns), kept)| row((Some(ip), netns), kept.at_least, kept.counts))
+        .collect();
+    for (netns, counts) in without {
+        rows.insert(
+            place(&rows, &counts, |row| &row.counts),
+            row((None, netns), false, counts),
+        );
     }
+    rows
 }
 
-/// Adds the row for what no process is known for, if there is anything, where it belongs.
-fn with_nobody(
+fn process_rows(
     processes: Vec<(ProcessKey, rows::Row<ProcessLabel>)>,
     nobody: Counts,
 ) -> Vec<ProcessRow> {
     let mut rows: Vec<_> = processes
         .into_iter()
-        .map(|((pid, start_ns), row)| ProcessRow {
+        .map(|((pid, start_ns), kept)| ProcessRow {
             pid: Some(pid),
-            name: Some(row.label.name),
-            uid: Some(row.label.uid),
+            name: Some(kept.label.name),
+            uid: Some(kept.label.uid),
             start_ns: Some(start_ns),
-            at_least: row.at_least,
-            counts: row.counts,
+            at_least: kept.at_least,
+            counts: kept.counts,
         })
         .collect();
     if nobody != Counts::default() {
-        let busy = |counts: &Counts| (counts.connections(), counts.bytes());
-        let place = rows.partition_point(|row| busy(&row.counts) > busy(&nobody));
-        rows.insert(
-            place,
-            ProcessRow {
-                pid: None,
-                name: None,
-                uid: None,
-                start_ns: None,
-                at_least: false,
-                counts: nobody,
-            },
-        );
+        let row = ProcessRow {
+            pid: None,
+            name: None,
+            uid: None,
+            start_ns: None,
+            at_least: false,
+            counts: nobody,
+        };
+        rows.insert(place(&rows, &nobody, |row| &row.counts), row);
     }
     rows
+}
+
+/// Where among sorted rows one without a key belongs: before those that are as busy.
+fn place<T>(rows: &[T], counts: &Counts, counts_of: impl Fn(&T) -> &Counts) -> usize {
+    let busy = |counts: &Counts| (counts.connections(), counts.bytes());
+    rows.partition_point(|row| busy(counts_of(row)) > busy(counts))
 }
 
 /// The port that says what the connection is for.

@@ -272,11 +272,24 @@ fn beyond_the_rows_that_a_table_may_have_there_is_one_more_and_what_is_unknown_s
         close.process = (number % 2 == 0).then(|| process(u32::from(number) + 1));
         aggregate.add(&with_bytes(close, 3, 2, vec![]));
     }
+    let totals = FoldedTotals {
+        connections: 7,
+        ..FoldedTotals::EMPTY
+    };
+    aggregate.add_folded(&FoldedKey::default(), &totals);
     let summary = summary(aggregate);
-    assert_eq!((summary.total.accepts, summary.total.unaccepted), (50, 50));
+    let total = summary.total;
+    assert_eq!(
+        (total.accepts, total.unaccepted, total.connects),
+        (50, 50, 7)
+    );
+    assert_eq!(
+        (summary.peers[0].ip, summary.peers[0].at_least),
+        (None, false)
+    );
     for rows in [
         summary.ports.len(),
-        summary.peers.len(),
+        summary.peers.len() - 1,
         summary.processes.len() - 1,
     ] {
         assert!((1..=4).contains(&rows), "{rows}");
@@ -284,9 +297,10 @@ fn beyond_the_rows_that_a_table_may_have_there_is_one_more_and_what_is_unknown_s
     let nobody = &summary.processes[0];
     assert_eq!((nobody.pid, nobody.at_least), (None, false));
     assert_eq!((nobody.counts.unaccepted, nobody.counts.tx), (50, 300));
+    assert_eq!(nobody.counts.connects, 7);
     assert_eq!(summary.unattributed_tx, 300);
     let peers = summary.other.peers.unwrap();
-    assert_eq!(peers.rows + summary.peers.len() as u64, 100);
+    assert_eq!(peers.rows + summary.peers.len() as u64, 101);
     assert!(peers.most_missing.connections >= 1);
     assert!(summary.peers.iter().any(|row| row.at_least));
     let few = Aggregate::new(4).finish(run());
