@@ -16,6 +16,9 @@ use crate::stop::Stop;
 
 /// Bytes handed over at a time.
 const CHUNK: usize = 64 << 10;
+/// Room for records that is kept from one time to the next. A sweep of full tables needs much more
+/// of it, but seldom.
+const KEPT_ROOM: usize = 1 << 14;
 /// How long a full queue is waited for before records are dropped. The kernel keeps what happens
 /// meanwhile, but not for ever.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -80,6 +83,7 @@ impl Publisher {
                 stream.offer(chunk.split().freeze(), std::mem::take(&mut lines));
             }
         }
+        records.shrink_to(KEPT_ROOM);
         if let Some(stream) = &mut self.stream
             && !chunk.is_empty()
         {
