@@ -22,7 +22,8 @@ fn rounds(options: &str, [warm, rounds]: [u32; 2], connections: u32, growth: u64
         let first = round * connections;
         let line = format!("many --connections {connections} --first {first}");
         Workload::run(&namespace, &line);
-        wait_until_empty(tracer.pid());
+        let left_over = wait_until_empty(tracer.pid());
+        say(&format!("left over after round {round}: {left_over:?}"));
         // What is on its way out takes memory, too.
         let most = baseline.map_or(u64::MAX, |baseline| baseline + growth);
         let since = Instant::now();
@@ -41,7 +42,8 @@ fn rounds(options: &str, [warm, rounds]: [u32; 2], connections: u32, growth: u64
     let moved = number * (REQUEST + ANSWER) as u64;
     let expected = [number, number, 0, 0, 0, moved, moved];
     assert_eq!(assert_sums(&finished.summary), expected);
-    show(&resident, &finished);
+    say(&format!("memory before and after each round: {resident:?}"));
+    say(&finished.stderr);
     finished
 }
 
@@ -68,11 +70,8 @@ fn a_million_connections_of_a_million_peers_return_to_the_baseline() {
 }
 
 #[expect(clippy::print_stderr, reason = "figures for people")]
-fn show(resident: &[u64], finished: &Finished) {
-    eprintln!(
-        "memory before and after each round: {resident:?}\n{}",
-        finished.stderr
-    );
+fn say(text: &str) {
+    eprintln!("{text}");
 }
 
 /// The peers of `number` connections, and ourselves, are in at most `most` rows and one more.

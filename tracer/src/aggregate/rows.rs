@@ -22,7 +22,7 @@ pub(super) struct Row<L> {
 /// as much as reading the table, at most once every half table of new keys.
 #[derive(Debug)]
 pub(super) struct Rows<K, L> {
-    rows: HashMap<K, Row<L>>,
+    by_key: HashMap<K, Row<L>>,
     most: usize,
     other: Option<Other>,
 }
@@ -31,7 +31,7 @@ impl<K: Copy + Eq + Hash + Ord, L> Rows<K, L> {
     /// No rows yet; `most` is at least 1.
     pub(super) fn new(most: usize) -> Self {
         Self {
-            rows: HashMap::new(),
+            by_key: HashMap::new(),
             most: most.max(1),
             other: None,
         }
@@ -39,11 +39,11 @@ impl<K: Copy + Eq + Hash + Ord, L> Rows<K, L> {
 
     /// Adds to the row of `key`, which is made if there is none.
     pub(super) fn add(&mut self, key: K, counts: Counts, label: impl FnOnce() -> L) {
-        if let Some(row) = self.rows.get_mut(&key) {
+        if let Some(row) = self.by_key.get_mut(&key) {
             row.counts += counts;
             return;
         }
-        if self.rows.len() >= self.most {
+        if self.by_key.len() >= self.most {
             self.make_room();
         }
         let row = Row {
@@ -51,7 +51,7 @@ impl<K: Copy + Eq + Hash + Ord, L> Rows<K, L> {
             label: label(),
             at_least: self.other.is_some(),
         };
-        self.rows.insert(key, row);
+        self.by_key.insert(key, row);
     }
 
     /// Keeps the quarter with the most connections and the quarter with the most bytes: who moves
@@ -63,12 +63,12 @@ impl<K: Copy + Eq + Hash + Ord, L> Rows<K, L> {
         let mut most = (0, 0, 0);
         // A new map: the old one would count removed rows as used, and grow.
         let room = HashMap::with_capacity(self.most);
-        for (key, row) in std::mem::replace(&mut self.rows, room) {
+        for (key, row) in std::mem::replace(&mut self.by_key, room) {
             let counts = &row.counts;
             if (counts.connections(), Reverse(key)) > connections
                 || (counts.bytes(), Reverse(key)) > bytes
             {
-                self.rows.insert(key, row);
+                self.by_key.insert(key, row);
                 continue;
             }
             most = (
@@ -88,7 +88,7 @@ impl<K: Copy + Eq + Hash + Ord, L> Rows<K, L> {
     /// What a quarter of the rows is above.
     fn limit(&self, busy: impl Fn(&Counts) -> u64) -> (u64, Reverse<K>) {
         let mut ranks: Vec<_> = self
-            .rows
+            .by_key
             .iter()
             .map(|(key, row)| (busy(&row.counts), Reverse(*key)))
             .collect();
@@ -99,7 +99,7 @@ impl<K: Copy + Eq + Hash + Ord, L> Rows<K, L> {
 
     /// The rows, busiest first, those equally busy in the order of their key; and what is in none.
     pub(super) fn finish(self) -> (Vec<(K, Row<L>)>, Option<Other>) {
-        let mut rows: Vec<_> = self.rows.into_iter().collect();
+        let mut rows: Vec<_> = self.by_key.into_iter().collect();
         rows.sort_unstable_by_key(|(key, row)| {
             let counts = &row.counts;
             (Reverse((counts.connections(), counts.bytes())), *key)
@@ -208,7 +208,7 @@ mod tests {
                     };
                     rows.add(key, added, || ());
                     *truth.entry(key).or_default() += added;
-                    assert!(rows.rows.len() <= most);
+                    assert!(rows.by_key.len() <= most);
                 }
                 let (rows, other) = rows.finish();
                 assert_eq!(
@@ -236,7 +236,9 @@ mod tests {
                     assert!(seen.tx >= truth.tx && seen.connections() >= truth.connections());
                 }
                 let mut total = Counts::default();
-                truth.values().for_each(|counts| total += *counts);
+                for counts in truth.values() {
+                    total += *counts;
+                }
                 assert_eq!(sum, total);
             }
         }
