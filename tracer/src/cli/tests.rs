@@ -3,6 +3,7 @@ use std::time::Duration;
 use tracer_common::filter::{MAX_IDS, test};
 
 use super::*;
+use crate::exit;
 
 fn parse(args: &[&str]) -> Result<Options, UsageError> {
     match command(args)? {
