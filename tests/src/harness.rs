@@ -32,6 +32,15 @@ pub fn can_trace() -> bool {
     false
 }
 
+/// Whether the machine is a test's own, whose clock may be set: `cargo xtask vm` says so.
+pub fn owns_machine() -> bool {
+    let owns = std::env::var_os("CONNTRACER_OWN_MACHINE").is_some_and(|value| value == "1");
+    if !owns {
+        say("skipped: only in a VM of its own may a test set the clock (cargo xtask vm)");
+    }
+    owns
+}
+
 fn obstacle() -> Option<&'static str> {
     // The inode number of the initial pid namespace is fixed.
     let initial = std::fs::read_link("/proc/self/ns/pid")

@@ -8,6 +8,7 @@
 //! | [`namespace`] | a network namespace per test, so that tests cannot see each other |
 //! | [`generator`] | runs a workload in a namespace |
 //! | [`tracer`] | runs conntracer and collects what it wrote |
+//! | [`kept`] | what a tracer that runs keeps: entries of its kernel maps, memory |
 //! | [`compare`] | records against truth |
 //! | [`grade`] | how right the records of one path are |
 //! | [`exact`] | how right they must be: the committed lists |
@@ -24,6 +25,7 @@ pub mod exact;
 pub mod generator;
 pub mod grade;
 pub mod harness;
+pub mod kept;
 pub mod namespace;
 pub mod peers;
 pub mod tables;

@@ -107,6 +107,42 @@ impl Tables {
         tables.without_empty_rows()
     }
 
+    /// Checks that the rows of `summary`, which these are, are those of `full` (all records added
+    /// up), or lack no more than is said where they are marked.
+    pub fn assert_part_of(&self, full: &Self, summary: &Value) {
+        let pairs = [
+            ("ports", &self.ports, &full.ports),
+            ("processes", &self.processes, &full.processes),
+            ("peers", &self.peers, &full.peers),
+        ];
+        for (name, kept, full) in pairs {
+            let marked: Vec<_> = rows(summary, name)
+                .filter(|row| row["at_least"] == true)
+                .map(|row| key(name, row))
+                .collect();
+            let most = &summary["other"][name]["most_missing"];
+            for (key, row) in kept {
+                let truth = full[key];
+                if !marked.contains(key) {
+                    assert_eq!(*row, truth, "{name} {key} is not marked");
+                }
+                let connections = |row: &Counts| row[..4].iter().sum::<u64>();
+                let missing = [
+                    (connections(&truth), connections(row), "connections"),
+                    (truth[5], row[5], "tx"),
+                    (truth[6], row[6], "rx"),
+                ];
+                for (truth, seen, what) in missing {
+                    let lacks = truth.checked_sub(seen);
+                    assert!(
+                        lacks.is_some_and(|lacks| lacks <= number(&most[what])),
+                        "{name} {key}: {seen} {what} of {truth}; {most}"
+                    );
+                }
+            }
+        }
+    }
+
     /// The sum of each table: ports, processes, peers.
     pub fn sums(&self) -> [Counts; 3] {
         [&self.ports, &self.processes, &self.peers].map(|table| {
@@ -135,17 +171,22 @@ pub fn columns(row: &Value) -> Counts {
     })
 }
 
-/// Checks that each table of a summary adds up to its grand total, and returns that.
+/// Checks that each table of a summary, with what is in no row, adds up to its grand total, and
+/// returns that.
 pub fn assert_sums(summary: &Value) -> Counts {
     let total = columns(&summary["total"]);
-    for (sum, name) in
+    for (mut sum, name) in
         Tables::of_summary(summary)
             .sums()
-            .iter()
+            .into_iter()
             .zip(["ports", "processes", "peers"])
     {
+        let other = &summary["other"][name];
+        if !other.is_null() {
+            accumulate(&mut sum, columns(other));
+        }
         assert_eq!(
-            *sum, total,
+            sum, total,
             "the sum of {name} and the total; columns are {COLUMNS:?}"
         );
     }
@@ -175,6 +216,14 @@ fn rows<'a>(summary: &'a Value, table: &str) -> impl Iterator<Item = &'a Value> 
         .as_array()
         .unwrap_or_else(|| panic!("no table {table}: {summary}"))
         .iter()
+}
+
+fn key(table: &str, row: &Value) -> String {
+    match table {
+        "ports" => port_key(row, &row["port"]),
+        "processes" => process_key(row),
+        _ => peer_key(row, &row["ip"]),
+    }
 }
 
 fn port_key(row: &Value, port: &Value) -> String {
@@ -239,5 +288,42 @@ mod tests {
             "tx": 1, "rx": 1, "pid": 1, "port": 1});
         let summary = json!({"ports": [row], "processes": [row], "peers": [], "total": row});
         assert_sums(&summary);
+    }
+
+    #[test]
+    fn what_is_in_no_row_is_part_of_the_total() {
+        let row = |accepts: u64| {
+            json!({"accepts": accepts, "connects": 0, "failures": 0, "unaccepted": 0, "open": 0,
+                "tx": 1, "rx": 1, "pid": 1, "port": 1})
+        };
+        let tables = |other: &Value| {
+            let total = json!({"accepts": 3, "connects": 0, "failures": 0, "unaccepted": 0,
+                "open": 0, "tx": 2, "rx": 2});
+            let other = json!({"ports": other, "processes": other, "peers": other});
+            json!({"ports": [row(1)], "processes": [row(1)], "peers": [row(1)], "total": total,
+                "other": other})
+        };
+        assert_eq!(assert_sums(&tables(&row(2)))[0], 3);
+        let wrong = tables(&row(1));
+        assert!(std::panic::catch_unwind(|| assert_sums(&wrong)).is_err());
+    }
+
+    #[test]
+    fn a_row_may_lack_something_only_if_it_is_marked_and_no_more_than_is_said() {
+        let summary = |marked: bool, most: u64| {
+            let row = json!({"direction": "inbound", "netns": 5, "port": 80, "at_least": marked,
+                "accepts": 0, "connects": 0, "failures": 0, "unaccepted": 0, "open": 0, "tx": 8,
+                "rx": 20});
+            let most = json!({"connections": 1, "tx": most, "rx": 0});
+            json!({"ports": [row], "processes": [], "peers": [],
+                "other": {"ports": {"most_missing": most}}})
+        };
+        let full = Tables::of_records(&[close()]);
+        let holds = |summary: &Value| {
+            let kept = Tables::of_summary(summary);
+            std::panic::catch_unwind(|| kept.assert_part_of(&full, summary)).is_ok()
+        };
+        assert!(holds(&summary(true, 2)));
+        assert!(!holds(&summary(true, 1)) && !holds(&summary(false, 2)));
     }
 }

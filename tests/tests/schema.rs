@@ -9,13 +9,14 @@ use tests::namespace::Namespace;
 use tests::tracer::Tracer;
 
 const SCHEMA: &str = include_str!("../../docs/record.schema.json");
+const SUMMARY_SCHEMA: &str = include_str!("../../docs/summary.schema.json");
 
 /// The schema with every object closed: a field that nobody described is an error here, though
 /// readers must bear it.
 fn closed(mut schema: Value) -> Value {
     match &mut schema {
         Value::Object(object) => {
-            if object.contains_key("properties") {
+            if object.contains_key("properties") && !object.contains_key("additionalProperties") {
                 object.insert("additionalProperties".to_owned(), Value::Bool(false));
             }
             for value in object.values_mut() {
@@ -82,5 +83,45 @@ fn records_of_every_event_fit_the_schema_and_use_all_of_it() {
     let all_fields = described("/properties").as_object().expect("an object");
     for field in all_fields.keys() {
         assert!(fields.contains(field), "no record has {field}");
+    }
+}
+
+#[test]
+fn summaries_with_and_without_other_rows_fit_the_schema_and_use_all_of_it() {
+    if !can_trace() {
+        return;
+    }
+    let schema: Value = serde_json::from_str(SUMMARY_SCHEMA).expect("the schema is JSON");
+    let validator = jsonschema::validator_for(&closed(schema.clone())).expect("a valid schema");
+    let namespace = Namespace::new();
+    let mut fields = BTreeSet::new();
+    for options in ["", "--max-rows 1"] {
+        let tracer = Tracer::start(&namespace, options);
+        let mut held = Workload::start(&namespace, "hold --connections 3");
+        held.ready();
+        Workload::run(&namespace, "churn --connections 60");
+        Workload::run(&namespace, "never-accepted");
+        Workload::run(&namespace, "same-port --connections 2");
+        Workload::run(&namespace, "echo --family ipv6");
+        let summary = tracer.stop().summary;
+        held.finish();
+        if let Err(error) = validator.validate(&summary) {
+            panic!("{error}: {summary}");
+        }
+        let tables = ["ports", "processes", "peers"];
+        assert_eq!(summary["other"].is_null(), options.is_empty());
+        for table in tables.iter().filter(|_| !options.is_empty()) {
+            assert!(
+                summary["other"][table]["rows"].as_u64() > Some(0),
+                "{table}"
+            );
+            let rows = summary[table].as_array().expect("a table");
+            assert!(rows.iter().any(|row| row["at_least"] == true), "{table}");
+        }
+        fields.extend(summary.as_object().expect("an object").keys().cloned());
+    }
+    let described = schema.pointer("/properties").and_then(Value::as_object);
+    for field in described.expect("an object").keys() {
+        assert!(fields.contains(field), "no summary has {field}");
     }
 }

@@ -80,6 +80,7 @@ fn a_wrong_value_is_named_with_its_flag() {
             &["0", "-1", "abc", "4095", "5000", "12288", "99999999999999"],
         ),
         ("--max-connections", &["0", "-1", "abc", "99999999999"]),
+        ("--max-rows", &["0", "-1", "abc", "99999999999"]),
         ("--ready-fd", &["-1", "abc", "987"]),
         ("--backend", &["uprobe", ""]),
         ("--accept-hooks", &["maybe", ""]),

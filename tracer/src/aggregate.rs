@@ -1,17 +1,23 @@
 //! Records to tables. Only the records that carry totals count: `close`, `open_at_exit` and
 //! `failed`; so a recorded run re-adds to the same tables. Pure.
+//!
+//! Nothing here grows for ever: each table keeps to a number of rows, and [`Tally`] has one a
+//! network namespace, whose numbers the kernel uses again.
 
+mod rows;
+
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use compact_str::CompactString;
-use hashbrown::HashMap;
 use tracer_common::folded::{FoldedKey, FoldedTotals};
 
 use crate::names::escape;
 use crate::reconcile::{Reconciliation, Tally};
 use crate::record::{Direction, EventKind, Record, SCHEMA_VERSION, WallTime};
-use crate::summary::{Counts, Loss, PeerRow, PortRow, ProcessRow, Summary};
+use crate::summary::{Counts, Loss, Others, PeerRow, PortRow, ProcessRow, Summary};
+use rows::Rows;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct PortKey {
@@ -20,31 +26,48 @@ struct PortKey {
     port: u16,
 }
 
-/// A process for good: numbers are reused, (number, start) is not. `None` = not known.
-type ProcessKey = Option<(u32, u64)>;
+/// A process for good: numbers are reused, (number, start) is not.
+type ProcessKey = (u32, u64);
 
+/// As it was when it was first seen; it may execute another program and become another user.
 #[derive(Clone, Debug)]
-struct ProcessEntry {
+struct ProcessLabel {
     name: CompactString,
     uid: u32,
-    counts: Counts,
 }
 
-/// `None` = the peer was not kept.
-type PeerKey = (Option<IpAddr>, u32);
+/// An address in a network namespace.
+type PeerKey = (IpAddr, u32);
 
 /// The tables while they grow.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Aggregate {
-    ports: HashMap<PortKey, Counts>,
-    processes: HashMap<ProcessKey, ProcessEntry>,
-    peers: HashMap<PeerKey, Counts>,
+    ports: Rows<PortKey, ()>,
+    processes: Rows<ProcessKey, ProcessLabel>,
+    /// What no process is known for.
+    nobody: Counts,
+    peers: Rows<PeerKey, ()>,
+    /// Connections whose peer was not kept, by network namespace.
+    without_peer: BTreeMap<u32, Counts>,
     total: Counts,
     /// For [`crate::reconcile`].
     pub seen: Tally,
 }
 
 impl Aggregate {
+    /// Empty tables that will have at most `max_rows` rows each, and one for the rest.
+    pub fn new(max_rows: usize) -> Self {
+        Self {
+            ports: Rows::new(max_rows),
+            processes: Rows::new(max_rows),
+            nobody: Counts::default(),
+            peers: Rows::new(max_rows),
+            without_peer: BTreeMap::new(),
+            total: Counts::default(),
+            seen: Tally::default(),
+        }
+    }
+
     /// Counts a record, if it carries totals.
     pub fn add(&mut self, record: &Record) {
         self.seen.add(record);
@@ -158,8 +181,11 @@ impl Aggregate {
             direction: row.direction,
             port: row.port,
         };
-        *self.ports.entry(port).or_default() += row.counts;
-        *self.peers.entry((row.peer, row.netns)).or_default() += row.counts;
+        self.ports.add(port, row.counts, || ());
+        match row.peer {
+            Some(ip) => self.peers.add((ip, row.netns), row.counts, || ()),
+            None => *self.without_peer.entry(row.netns).or_default() += row.counts,
+        }
         self.credit(
             row.owner,
             Counts {
@@ -174,30 +200,20 @@ impl Aggregate {
         if counts == Counts::default() {
             return;
         }
-        let entry = self
-            .processes
-            .entry(who.map(|who| who.key))
-            .or_insert_with(|| ProcessEntry {
-                name: who.map_or_else(CompactString::default, |who| who.name.clone()),
-                uid: who.map_or(0, |who| who.uid),
-                counts: Counts::default(),
-            });
-        entry.counts += counts;
+        match who {
+            Some(who) => self.processes.add(who.key, counts, || ProcessLabel {
+                name: who.name.clone(),
+                uid: who.uid,
+            }),
+            None => self.nobody += counts,
+        }
     }
 
     /// The tables, busiest rows first; rows that are equally busy are in the order of their key.
     pub fn finish(self, run: Run) -> Summary {
-        let mut ports: Vec<_> = self.ports.into_iter().collect();
-        ports.sort_by_key(|(key, counts)| (busiest_first(counts), *key));
-        let mut processes: Vec<_> = self.processes.into_iter().collect();
-        processes.sort_by_key(|(key, entry)| (busiest_first(&entry.counts), *key));
-        let mut peers: Vec<_> = self.peers.into_iter().collect();
-        peers.sort_by_key(|(key, counts)| (busiest_first(counts), *key));
-        let nobody = processes
-            .iter()
-            .find(|(key, _)| key.is_none())
-            .map(|(_, entry)| entry.counts);
-        let nobody = nobody.unwrap_or_default();
+        let (ports, other_ports) = self.ports.finish();
+        let (processes, other_processes) = self.processes.finish();
+        let (peers, other_peers) = self.peers.finish();
         Summary {
             v: SCHEMA_VERSION,
             event: "summary",
@@ -206,32 +222,17 @@ impl Aggregate {
             duration_ns: run.duration_ns,
             backend: run.backend,
             not_attached: run.not_attached,
-            ports: ports
-                .into_iter()
-                .map(|(key, counts)| PortRow {
-                    port: key.port,
-                    direction: key.direction,
-                    netns: key.netns,
-                    counts,
-                })
-                .collect(),
-            processes: processes
-                .into_iter()
-                .map(|(key, entry)| ProcessRow {
-                    pid: key.map(|(pid, _)| pid),
-                    name: key.map(|_| entry.name),
-                    uid: key.map(|_| entry.uid),
-                    start_ns: key.map(|(_, start_ns)| start_ns),
-                    counts: entry.counts,
-                })
-                .collect(),
-            peers: peers
-                .into_iter()
-                .map(|((ip, netns), counts)| PeerRow { ip, netns, counts })
-                .collect(),
+            ports: ports.into_iter().map(port_row).collect(),
+            processes: process_rows(processes, self.nobody),
+            peers: peer_rows(peers, self.without_peer),
+            other: Others {
+                ports: other_ports,
+                processes: other_processes,
+                peers: other_peers,
+            },
             total: self.total,
-            unattributed_tx: nobody.tx,
-            unattributed_rx: nobody.rx,
+            unattributed_tx: self.nobody.tx,
+            unattributed_rx: self.nobody.rx,
             loss: run.loss,
             kernel: run.kernel,
         }
@@ -273,13 +274,69 @@ struct Row<'a> {
     counts: Counts,
 }
 
-fn busiest_first(counts: &Counts) -> std::cmp::Reverse<(u64, u64)> {
-    let connections = counts.accepts
-        + counts.connects
-        + counts.failures
-        + counts.unaccepted
-        + counts.pre_existing;
-    std::cmp::Reverse((connections, counts.tx + counts.rx))
+fn port_row((key, row): (PortKey, rows::Row<()>)) -> PortRow {
+    PortRow {
+        port: key.port,
+        direction: key.direction,
+        netns: key.netns,
+        at_least: row.at_least,
+        counts: row.counts,
+    }
+}
+
+fn peer_rows(peers: Vec<(PeerKey, rows::Row<()>)>, without: BTreeMap<u32, Counts>) -> Vec<PeerRow> {
+    let row = |(ip, netns), at_least, counts| PeerRow {
+        ip,
+        netns,
+        at_least,
+        counts,
+    };
+    let mut rows: Vec<_> = peers
+        .into_iter()
+        .map(|((ip, netns), kept)| row((Some(ip), netns), kept.at_least, kept.counts))
+        .collect();
+    for (netns, counts) in without {
+        rows.insert(
+            place(&rows, &counts, |row| &row.counts),
+            row((None, netns), false, counts),
+        );
+    }
+    rows
+}
+
+fn process_rows(
+    processes: Vec<(ProcessKey, rows::Row<ProcessLabel>)>,
+    nobody: Counts,
+) -> Vec<ProcessRow> {
+    let mut rows: Vec<_> = processes
+        .into_iter()
+        .map(|((pid, start_ns), kept)| ProcessRow {
+            pid: Some(pid),
+            name: Some(kept.label.name),
+            uid: Some(kept.label.uid),
+            start_ns: Some(start_ns),
+            at_least: kept.at_least,
+            counts: kept.counts,
+        })
+        .collect();
+    if nobody != Counts::default() {
+        let row = ProcessRow {
+            pid: None,
+            name: None,
+            uid: None,
+            start_ns: None,
+            at_least: false,
+            counts: nobody,
+        };
+        rows.insert(place(&rows, &nobody, |row| &row.counts), row);
+    }
+    rows
+}
+
+/// Where among sorted rows one without a key belongs: before those that are as busy.
+fn place<T>(rows: &[T], counts: &Counts, counts_of: impl Fn(&T) -> &Counts) -> usize {
+    let busy = |counts: &Counts| (counts.connections(), counts.bytes());
+    rows.partition_point(|row| busy(counts_of(row)) > busy(counts))
 }
 
 /// The port that says what the connection is for.

@@ -1,6 +1,7 @@
 //! The command line. Nothing else knows clap; what leaves here is a [`Command`] with its options.
 
 mod doctor;
+mod error;
 #[cfg(test)]
 mod tests;
 mod verb;
@@ -11,19 +12,18 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::error::ErrorKind;
 
 use crate::bpf::programs::Backend;
-use crate::exit;
 use crate::options::netns::parse_netns;
 use crate::options::ready_fd::take_ready_fd;
 use crate::options::values::{
-    MAX_MAX_CONNECTIONS, ValueError, parse_count, parse_duration, parse_pids, parse_ring_bytes,
-    parse_uids,
+    MAX_MAX_CONNECTIONS, MAX_MAX_ROWS, ValueError, parse_count, parse_duration, parse_pids,
+    parse_ring_bytes, parse_uids,
 };
 use crate::options::{AcceptHooks, Events, FilterOptions, Options, OutputFormat};
 use crate::ports::PortSet;
 use crate::record::{Direction, Family};
+pub use error::UsageError;
 pub use verb::Command;
 use verb::Verb;
 
@@ -160,6 +160,12 @@ struct Args {
         default_value = "20", help = "Print at most this many rows in each table.")]
     top: String,
 
+    #[arg(long, value_name = "ROWS", help_heading = MACHINE, allow_hyphen_values = true,
+        default_value = "100000",
+        help = "Keep at most this many rows a table, each of about 150 bytes; beyond, the least \
+                busy are added up in one row named (other), and totals stay exact.")]
+    max_rows: String,
+
     #[arg(short, long, help_heading = OUTPUT,
         help = "Write no records, only the tables at the end. Default: both.")]
     quiet: bool,
@@ -209,52 +215,6 @@ const SELECT: &str = "Which connections";
 const OUTPUT: &str = "Output";
 const MACHINE: &str = "Machine";
 
-/// What is wrong with the command line, or the help or version text that was asked for.
-#[derive(Debug)]
-pub struct UsageError(clap::Error);
-
-impl UsageError {
-    fn invalid(option: &str, value: &str, problem: &dyn Display) -> Self {
-        let value = if value.is_empty() {
-            "''".to_owned()
-        } else {
-            value.escape_debug().to_string()
-        };
-        Self::message(&format!("{option} {value}: {problem}"))
-    }
-
-    fn message(text: &str) -> Self {
-        Self(clap::Error::raw(
-            ErrorKind::ValueValidation,
-            format!("{text}\n"),
-        ))
-    }
-
-    /// [`exit::USAGE`], or [`exit::CLEAN`] for help and version.
-    pub fn exit_code(&self) -> u8 {
-        if self.0.use_stderr() {
-            exit::USAGE
-        } else {
-            exit::CLEAN
-        }
-    }
-
-    /// Prints it, help and version to stdout, and ends the process.
-    pub fn exit(&self) -> ! {
-        // A closed stream leaves nobody to tell.
-        let _ = self.0.print();
-        std::process::exit(self.exit_code().into())
-    }
-}
-
-impl Display for UsageError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for UsageError {}
-
 /// What this process was asked for; prints what is wrong with it and exits with code 2. To be
 /// called before anything else opens files: `--ready-fd` takes over a descriptor.
 pub fn parse() -> Command {
@@ -267,7 +227,7 @@ where
     I: IntoIterator,
     I::Item: Into<OsString> + Clone,
 {
-    let mut args = Args::try_parse_from(args).map_err(UsageError)?;
+    let mut args = Args::try_parse_from(args)?;
     match args.verb.take() {
         Some(verb) => Ok(verb.command()),
         None => Ok(Command::Trace(Box::new(args.check()?))),
@@ -295,6 +255,7 @@ impl Args {
         let connections = one("--max-connections", &self.max_connections, |n| {
             count(n, most)
         })?;
+        let max_rows = one("--max-rows", &self.max_rows, |n| count(n, MAX_MAX_ROWS))?;
         let top = one("--top", &self.top, |n| count(n, 1_000_000))?;
         Ok(Options {
             filter,
@@ -312,6 +273,7 @@ impl Args {
             accept_hooks: self.accept_hooks,
             events: self.events,
             top: usize::try_from(top).unwrap_or(usize::MAX),
+            max_rows: usize::try_from(max_rows).unwrap_or(usize::MAX),
             debug: self.debug,
             // Last: a descriptor is taken over only if all else is right.
             ready_fd: optional("--ready-fd", self.ready_fd.as_ref(), take_ready_fd)?,

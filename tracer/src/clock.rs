@@ -1,4 +1,6 @@
-//! The two clocks: monotonic for durations, wall for people.
+//! The two clocks: monotonic for durations, wall for people. The monotonic one is the kernel side's:
+//! it is never set, and stands still while the machine is suspended. Only the start of a process
+//! counts that time, as everywhere in Linux; the two are never subtracted from each other.
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
@@ -10,10 +12,17 @@ pub fn mono_ns() -> u64 {
 }
 
 /// Wall clock minus monotonic clock, nanoseconds. It changes when the clock is set, so it is asked
-/// for again now and then.
+/// for again before records are made.
 pub fn wall_offset_ns() -> i64 {
-    let wall = nanoseconds(clock_gettime(ClockId::Realtime));
-    wall - nanoseconds(clock_gettime(ClockId::Monotonic))
+    // Of three readings the one during which least time passed, in case this process was held up.
+    let mut readings = [(); 3].map(|()| {
+        let before = nanoseconds(clock_gettime(ClockId::Monotonic));
+        let wall = nanoseconds(clock_gettime(ClockId::Realtime));
+        let passed = nanoseconds(clock_gettime(ClockId::Monotonic)) - before;
+        (passed, wall - before - passed / 2)
+    });
+    readings.sort_unstable();
+    readings[0].1
 }
 
 /// A monotonic time by the wall clock.

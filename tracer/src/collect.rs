@@ -79,6 +79,7 @@ impl Collector {
 
     /// Reads the ring, and what did not fit into it. Returns whether more is waiting.
     pub fn drain(&mut self, ring: &mut Ring, out: &mut Vec<Record>) -> io::Result<bool> {
+        self.track.set_wall_offset(clock::wall_offset_ns());
         let emptied = self.read_ring(ring, DRAIN, out);
         let late_news = self.maps.counter(Counter::RingFull);
         if late_news != self.late_news_seen {
@@ -216,6 +217,7 @@ impl Collector {
         aggregate: &mut Aggregate,
         out: &mut Vec<Record>,
     ) -> (Loss, Option<io::Error>) {
+        self.track.set_wall_offset(clock::wall_offset_ns());
         self.read_ring(ring, ring.most_records(), out);
         let late = self.take_late_releases(ring, out);
         let open = self.tell_open(out);

@@ -44,6 +44,8 @@ pub struct Options {
     pub events: Events,
     /// Rows a table; at least 1.
     pub top: usize,
+    /// Rows kept a table; at least 1.
+    pub max_rows: usize,
     /// Show the log lines of the kernel side.
     pub debug: bool,
 }
@@ -65,6 +67,7 @@ impl Default for Options {
             accept_hooks: AcceptHooks::Auto,
             events: Events::Traffic,
             top: values::DEFAULT_TOP,
+            max_rows: values::DEFAULT_MAX_ROWS,
             debug: false,
         }
     }

@@ -16,6 +16,9 @@ use crate::stop::Stop;
 
 /// Bytes handed over at a time.
 const CHUNK: usize = 64 << 10;
+/// Room for records that is kept from one time to the next. A sweep of full tables needs much more
+/// of it, but seldom.
+const KEPT_ROOM: usize = 1 << 14;
 /// How long a full queue is waited for before records are dropped. The kernel keeps what happens
 /// meanwhile, but not for ever.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -44,7 +47,7 @@ pub struct StreamEnd {
 
 impl Publisher {
     /// Without a stream only the tables are kept.
-    pub fn new(mut stream: Option<Stream>, carriers: Carriers) -> Self {
+    pub fn new(mut stream: Option<Stream>, carriers: Carriers, aggregate: Aggregate) -> Self {
         if let Some(stream) = &mut stream {
             let mut header = BytesMut::new();
             stream.format.header(&mut header);
@@ -53,7 +56,7 @@ impl Publisher {
             }
         }
         Self {
-            aggregate: Aggregate::default(),
+            aggregate,
             stream,
             carriers,
             sequence: 0,
@@ -80,6 +83,7 @@ impl Publisher {
                 stream.offer(chunk.split().freeze(), std::mem::take(&mut lines));
             }
         }
+        records.shrink_to(KEPT_ROOM);
         if let Some(stream) = &mut self.stream
             && !chunk.is_empty()
         {

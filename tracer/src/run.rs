@@ -9,7 +9,7 @@ use anyhow::Context;
 use aya_log::EbpfLogger;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use crate::aggregate::Run;
+use crate::aggregate::{Aggregate, Run};
 use crate::bpf::log::Log;
 use crate::bpf::ring::Ring;
 use crate::carrier::Carriers;
@@ -57,7 +57,8 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
     let host: Arc<str> = host::name().into();
     let identity = Identity::new(&host::boot_id(), &host::secret().context("/dev/urandom")?);
     let track = Track::new(identity, Arc::clone(&host), tracer.sees_bytes());
-    let publisher = Publisher::new(stream, Carriers::detect());
+    let tables = Aggregate::new(options.max_rows);
+    let publisher = Publisher::new(stream, Carriers::detect(), tables);
     let traffic = options.events != Events::Lifecycle;
     let mut kernel = Watch::new(&options.filter);
     let maps = tracer.take_maps()?;

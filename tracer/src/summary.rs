@@ -31,6 +31,18 @@ pub struct Counts {
     pub rx: u64,
 }
 
+impl Counts {
+    /// Connections and attempts of every kind.
+    pub fn connections(&self) -> u64 {
+        self.accepts + self.connects + self.failures + self.unaccepted + self.pre_existing
+    }
+
+    /// Bytes both ways.
+    pub fn bytes(&self) -> u64 {
+        self.tx + self.rx
+    }
+}
+
 impl std::ops::AddAssign for Counts {
     fn add_assign(&mut self, other: Self) {
         self.accepts += other.accepts;
@@ -54,6 +66,10 @@ pub struct PortRow {
     pub direction: Direction,
     /// Network namespace.
     pub netns: u32,
+    /// Rows were added up before this one was made, perhaps one of the same thing: these counts
+    /// may lack what [`Other::most_missing`] says.
+    #[serde(skip_serializing_if = "is_false")]
+    pub at_least: bool,
     /// The counts.
     #[serde(flatten)]
     pub counts: Counts,
@@ -74,6 +90,10 @@ pub struct ProcessRow {
     /// Start of the process, nanoseconds since boot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_ns: Option<u64>,
+    /// Rows were added up before this one was made, perhaps one of the same thing: these counts
+    /// may lack what [`Other::most_missing`] says.
+    #[serde(skip_serializing_if = "is_false")]
+    pub at_least: bool,
     /// The counts.
     #[serde(flatten)]
     pub counts: Counts,
@@ -87,9 +107,65 @@ pub struct PeerRow {
     pub ip: Option<IpAddr>,
     /// Network namespace.
     pub netns: u32,
+    /// Rows were added up before this one was made, perhaps one of the same thing: these counts
+    /// may lack what [`Other::most_missing`] says.
+    #[serde(skip_serializing_if = "is_false")]
+    pub at_least: bool,
     /// The counts.
     #[serde(flatten)]
     pub counts: Counts,
+}
+
+/// Rows of one table that were added up to keep it within `--max-rows`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Other {
+    /// How many. What was busy several times may have had several.
+    pub rows: u64,
+    /// What a row marked `at_least` lacks at most.
+    pub most_missing: Missing,
+    /// Their counts.
+    #[serde(flatten)]
+    pub counts: Counts,
+}
+
+/// The most that can be missing from a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Missing {
+    /// Connections and attempts of every kind.
+    pub connections: u64,
+    /// Bytes sent.
+    pub tx: u64,
+    /// Bytes received.
+    pub rx: u64,
+}
+
+/// What is in the total and in no row of a table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Others {
+    /// Of the ports; `None` = every row is there and exact.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ports: Option<Other>,
+    /// Of the processes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processes: Option<Other>,
+    /// Of the peers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peers: Option<Other>,
+}
+
+impl Others {
+    /// Whether every table has all its rows.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// Everything known not to have been seen, counted where it happened, and what was merely late.
@@ -163,7 +239,10 @@ pub struct Summary {
     pub processes: Vec<ProcessRow>,
     /// By peer, busiest first.
     pub peers: Vec<PeerRow>,
-    /// The grand total.
+    /// Rows beyond `--max-rows`, added up; absent if there were none.
+    #[serde(skip_serializing_if = "Others::is_empty")]
+    pub other: Others,
+    /// The grand total: of each table, its rows and its other ones.
     pub total: Counts,
     /// Bytes of the total whose process is not known: the process table's row without a pid.
     pub unattributed_tx: u64,

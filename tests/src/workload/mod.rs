@@ -6,14 +6,19 @@ mod churn;
 mod counted;
 mod crew;
 mod echo;
+mod exec;
 mod failed;
+mod fork;
 mod handoff;
 mod hold;
+mod many;
 mod named;
 mod older;
 mod path;
 mod reconnect;
 mod report;
+mod reuse;
+mod storm;
 mod worker;
 
 use std::path::PathBuf;
@@ -53,8 +58,24 @@ enum Scenario {
     Blocked(BlockedArgs),
     /// Sockets that are disconnected and connect again.
     Reconnect(CountArgs),
+    /// Every connection has the same addresses and ports.
+    SamePort(CountArgs),
+    /// Processes, one after the other, that have the same id.
+    SamePid(CountArgs),
+    /// Processes that execute another program while they have connections.
+    Exec(CountArgs),
+    /// Many processes with connections are killed when a line comes on standard input.
+    KilledAtOnce(CountArgs),
+    /// Attempts that nobody answers.
+    Unanswered(CountArgs),
+    /// Very many short connections from as many addresses; nothing is told of them.
+    Many(many::ManyArgs),
     /// Processes with awkward names use a connection each.
     Named(NamedArgs),
+    #[command(hide = true)]
+    ExecFirst(CountArgs),
+    #[command(hide = true)]
+    ExecSecond(exec::SecondArgs),
     #[command(hide = true)]
     EchoClient(echo::ClientArgs),
     #[command(hide = true)]
@@ -81,7 +102,7 @@ enum Scenario {
 
 #[derive(Args, Clone, Debug)]
 struct CountArgs {
-    /// How many connections.
+    /// How many connections, attempts or processes.
     #[arg(long, default_value_t = 6)]
     connections: u32,
 }
@@ -163,6 +184,7 @@ struct NamedArgs {
     names: Vec<String>,
 }
 
+pub use many::{ANSWER, REQUEST};
 pub use path::names as path_names;
 
 /// Runs the scenario that the command line names.
@@ -180,6 +202,14 @@ pub fn main() -> anyhow::Result<()> {
         Scenario::Path(args) => path::run(&args),
         Scenario::Blocked(args) => blocked::run(&args),
         Scenario::Reconnect(args) => reconnect::run(args.connections),
+        Scenario::SamePort(args) => reuse::same_port(args.connections),
+        Scenario::SamePid(args) => reuse::same_pid(args.connections),
+        Scenario::Exec(args) => exec::run(args.connections),
+        Scenario::ExecFirst(args) => exec::first(args.connections % 2 == 1),
+        Scenario::ExecSecond(args) => exec::second(&args),
+        Scenario::KilledAtOnce(args) => storm::killed_at_once(args.connections),
+        Scenario::Unanswered(args) => storm::unanswered(args.connections),
+        Scenario::Many(args) => many::run(&args),
         Scenario::Named(args) => named::run(&args.names),
         Scenario::EchoClient(args) => echo::client(&args),
         Scenario::Worker(args) => worker::main(&args),

@@ -49,8 +49,8 @@ fn with_bytes(mut record: Record, tx: u64, rx: u64, users: Vec<User>) -> Record 
     record
 }
 
-fn summary(aggregate: Aggregate) -> Summary {
-    let run = Run {
+fn run() -> Run {
+    Run {
         time: WallTime(0),
         host: "host".into(),
         duration_ns: 1,
@@ -58,8 +58,11 @@ fn summary(aggregate: Aggregate) -> Summary {
         not_attached: Vec::new(),
         loss: Loss::default(),
         kernel: None,
-    };
-    let summary = aggregate.finish(run);
+    }
+}
+
+fn summary(aggregate: Aggregate) -> Summary {
+    let summary = aggregate.finish(run());
     let mut sums = [Counts::default(); 3];
     summary.ports.iter().for_each(|row| sums[0] += row.counts);
     summary
@@ -67,6 +70,13 @@ fn summary(aggregate: Aggregate) -> Summary {
         .iter()
         .for_each(|row| sums[1] += row.counts);
     summary.peers.iter().for_each(|row| sums[2] += row.counts);
+    let others = summary.other;
+    for (sum, other) in sums
+        .iter_mut()
+        .zip([others.ports, others.processes, others.peers])
+    {
+        *sum += other.unwrap_or_default().counts;
+    }
     assert_eq!(
         sums, [summary.total; 3],
         "every table adds up to the grand total"
@@ -76,7 +86,7 @@ fn summary(aggregate: Aggregate) -> Summary {
 
 #[test]
 fn only_records_with_totals_count() {
-    let mut aggregate = Aggregate::default();
+    let mut aggregate = Aggregate::new(1000);
     for event in [
         EventKind::Open,
         EventKind::Established,
@@ -97,7 +107,7 @@ fn only_records_with_totals_count() {
 
 #[test]
 fn the_owner_gets_the_accept_and_the_workers_get_the_bytes() {
-    let mut aggregate = Aggregate::default();
+    let mut aggregate = Aggregate::new(1000);
     let close = record(EventKind::Close, Direction::Inbound);
     aggregate.add(&with_bytes(
         close,
@@ -127,7 +137,7 @@ fn the_owner_gets_the_accept_and_the_workers_get_the_bytes() {
 
 #[test]
 fn outbound_connections_are_counted_at_the_port_they_went_to() {
-    let mut aggregate = Aggregate::default();
+    let mut aggregate = Aggregate::new(1000);
     let mut connect = record(EventKind::Close, Direction::Outbound);
     connect.latency_ns = Some(1);
     connect.remote.port = Some(443);
@@ -145,7 +155,7 @@ fn outbound_connections_are_counted_at_the_port_they_went_to() {
 
 #[test]
 fn what_nobody_took_is_counted_apart() {
-    let mut aggregate = Aggregate::default();
+    let mut aggregate = Aggregate::new(1000);
     let mut close = record(EventKind::Close, Direction::Inbound);
     close.process = None;
     aggregate.add(&close);
@@ -156,7 +166,7 @@ fn what_nobody_took_is_counted_apart() {
 
 #[test]
 fn a_reused_pid_is_another_process() {
-    let mut aggregate = Aggregate::default();
+    let mut aggregate = Aggregate::new(1000);
     let mut close = record(EventKind::Close, Direction::Inbound);
     aggregate.add(&close);
     close.process = Some(Process {
@@ -169,7 +179,7 @@ fn a_reused_pid_is_another_process() {
 
 #[test]
 fn sums_without_a_peer_are_in_every_table() {
-    let mut aggregate = Aggregate::default();
+    let mut aggregate = Aggregate::new(1000);
     aggregate.add(&with_bytes(
         record(EventKind::Close, Direction::Inbound),
         1,
@@ -236,7 +246,7 @@ fn sums_without_a_peer_are_in_every_table() {
 
 #[test]
 fn the_busiest_row_comes_first_and_ties_are_in_key_order() {
-    let mut aggregate = Aggregate::default();
+    let mut aggregate = Aggregate::new(1000);
     for (peer, times) in [(3, 1), (2, 1), (9, 4)] {
         for _ in 0..times {
             let mut close = record(EventKind::Close, Direction::Inbound);
@@ -250,4 +260,49 @@ fn the_busiest_row_comes_first_and_ties_are_in_key_order() {
         .map(|row| row.ip.unwrap().to_string())
         .collect();
     assert_eq!(peers, ["10.0.0.9", "10.0.0.2", "10.0.0.3"]);
+}
+
+#[test]
+fn beyond_the_rows_that_a_table_may_have_there_is_one_more_and_what_is_unknown_stays_apart() {
+    let mut aggregate = Aggregate::new(4);
+    for number in 0..100_u8 {
+        let mut close = record(EventKind::Close, Direction::Inbound);
+        close.remote.ip = [10, 0, 0, number].into();
+        close.local.port = Some(u16::from(number) + 1);
+        close.process = (number % 2 == 0).then(|| process(u32::from(number) + 1));
+        aggregate.add(&with_bytes(close, 3, 2, vec![]));
+    }
+    let totals = FoldedTotals {
+        connections: 7,
+        ..FoldedTotals::EMPTY
+    };
+    aggregate.add_folded(&FoldedKey::default(), &totals);
+    let summary = summary(aggregate);
+    let total = summary.total;
+    assert_eq!(
+        (total.accepts, total.unaccepted, total.connects),
+        (50, 50, 7)
+    );
+    assert_eq!(
+        (summary.peers[0].ip, summary.peers[0].at_least),
+        (None, false)
+    );
+    for rows in [
+        summary.ports.len(),
+        summary.peers.len() - 1,
+        summary.processes.len() - 1,
+    ] {
+        assert!((1..=4).contains(&rows), "{rows}");
+    }
+    let nobody = &summary.processes[0];
+    assert_eq!((nobody.pid, nobody.at_least), (None, false));
+    assert_eq!((nobody.counts.unaccepted, nobody.counts.tx), (50, 300));
+    assert_eq!(nobody.counts.connects, 7);
+    assert_eq!(summary.unattributed_tx, 300);
+    let peers = summary.other.peers.unwrap();
+    assert_eq!(peers.rows + summary.peers.len() as u64, 101);
+    assert!(peers.most_missing.connections >= 1);
+    assert!(summary.peers.iter().any(|row| row.at_least));
+    let few = Aggregate::new(4).finish(run());
+    assert!(few.other.is_empty());
 }

@@ -3,6 +3,7 @@ use std::time::Duration;
 use tracer_common::filter::{MAX_IDS, test};
 
 use super::*;
+use crate::exit;
 
 fn parse(args: &[&str]) -> Result<Options, UsageError> {
     match command(args)? {
@@ -93,6 +94,8 @@ fn every_option_arrives() {
         "io",
         "--top",
         "3",
+        "--max-rows",
+        "9",
         "--debug",
     ])
     .unwrap();
@@ -122,6 +125,7 @@ fn every_option_arrives() {
         accept_hooks: AcceptHooks::Off,
         events: Events::Io,
         top: 3,
+        max_rows: 9,
         debug: true,
     };
     assert_eq!(format!("{options:?}"), format!("{expected:?}"));

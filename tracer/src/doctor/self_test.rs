@@ -115,7 +115,11 @@ async fn trace(
         sleep(TICK).await;
     }
     collector.stop().context("cannot stop the count")?;
-    let (_, error) = collector.finish(&mut ring, &mut Aggregate::default(), &mut records);
+    let (_, error) = collector.finish(
+        &mut ring,
+        &mut Aggregate::new(options.max_rows),
+        &mut records,
+    );
     error
         .map_or(Ok(()), Err)
         .context("cannot read what was counted")?;

@@ -21,6 +21,12 @@ pub const MAX_MAX_CONNECTIONS: u32 = 1 << 24;
 /// Rows a table unless `--top` says otherwise.
 pub const DEFAULT_TOP: usize = 20;
 
+/// Rows kept a table unless `--max-rows` says otherwise.
+pub const DEFAULT_MAX_ROWS: usize = 100_000;
+
+/// Most rows a table.
+pub const MAX_MAX_ROWS: u64 = 1 << 24;
+
 /// Highest process id that Linux gives out.
 const MAX_PID: u32 = 1 << 22;
 

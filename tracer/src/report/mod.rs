@@ -3,5 +3,6 @@
 pub mod json;
 mod kernel;
 mod loss;
+mod other;
 mod table;
 pub mod text;

@@ -8,7 +8,7 @@ use bytesize::ByteSize;
 pub(super) use super::table::grouped;
 use super::table::{Cell, Column, Keep, Table};
 use crate::record::Direction;
-use crate::summary::{Counts, Summary};
+use crate::summary::{Counts, Other, Summary};
 
 /// From this width on there may be columns of rates.
 const RATES_FROM: usize = 100;
@@ -90,7 +90,7 @@ impl<'a> Builder<'a> {
                 Direction::Outbound => format!("-> {}", row.port),
             };
             (
-                self.with_netns(vec![Cell::Text(port)], row.netns),
+                self.with_netns(vec![key(port, row.at_least)], row.netns),
                 row.counts,
             )
         });
@@ -99,22 +99,31 @@ impl<'a> Builder<'a> {
                 .pid
                 .map_or_else(|| "-".to_owned(), |pid| pid.to_string());
             let name = row.name.as_deref().unwrap_or("(unknown)").to_owned();
-            (vec![Cell::Text(pid), Cell::Text(name)], row.counts)
+            (vec![key(pid, row.at_least), Cell::Text(name)], row.counts)
         });
         let peers = self.summary.peers.iter().map(|row| {
             let ip = row
                 .ip
                 .map_or_else(|| "(not kept)".to_owned(), |ip| ip.to_string());
-            (self.with_netns(vec![Cell::Text(ip)], row.netns), row.counts)
+            (
+                self.with_netns(vec![key(ip, row.at_least)], row.netns),
+                row.counts,
+            )
         });
         let netns = self.netns.then_some(Column::right("NETNS"));
         let port = [Column::right("PORT")].into_iter().chain(netns).collect();
         let process = vec![Column::right("PID"), Column::left("NAME")];
         let peer = [Column::left("PEER")].into_iter().chain(netns).collect();
+        let other = &self.summary.other;
         vec![
-            self.table(port, None, ports),
-            self.table(process, Some((1, Keep::Start)), processes),
-            self.table(peer, Some((0, Keep::BothEnds)), peers),
+            self.table(port, None, ports, other.ports.as_ref()),
+            self.table(
+                process,
+                Some((1, Keep::Start)),
+                processes,
+                other.processes.as_ref(),
+            ),
+            self.table(peer, Some((0, Keep::BothEnds)), peers, other.peers.as_ref()),
         ]
     }
 
@@ -131,6 +140,7 @@ impl<'a> Builder<'a> {
         labels: Vec<Column>,
         elastic: Option<(usize, Keep)>,
         mut rows: impl ExactSizeIterator<Item = (Vec<Cell>, Counts)>,
+        other: Option<&Other>,
     ) -> Table {
         let label = |text: String| {
             let mut cells = vec![Cell::Text(String::new()); labels.len()];
@@ -150,6 +160,9 @@ impl<'a> Builder<'a> {
                 label(format!("({} more)", grouped(more as u64))),
                 folded,
             )));
+        }
+        if let Some(other) = other {
+            shown.push(row((label("(other)".to_owned()), other.counts)));
         }
         shown.push(row((label("total".to_owned()), self.summary.total)));
         let mut columns = labels;
@@ -186,6 +199,11 @@ impl<'a> Builder<'a> {
             .then(|| [tx, rx].map(|bytes| Cell::Text(rate(bytes, duration))));
         numbers.into_iter().chain(rates.into_iter().flatten())
     }
+}
+
+/// What a row is about, marked if its counts may lack something.
+fn key(text: String, at_least: bool) -> Cell {
+    Cell::Text(if at_least { text + "*" } else { text })
 }
 
 /// Bytes a second, rounded for people; `-` for a run without duration.
@@ -237,6 +255,9 @@ fn write_notes(summary: &Summary, style: &Style, out: &mut String) {
         let text =
             format!("unattributed: {tx} sent and {rx} received by processes that are not known");
         note(&text, "", style, out);
+    }
+    for text in super::other::sentences(&summary.other) {
+        note(&format!("other: {text}"), "", style, out);
     }
     let losses = super::loss::sentences(&summary.loss);
     for loss in &losses {

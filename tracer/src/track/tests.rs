@@ -345,3 +345,43 @@ fn what_left_the_table_as_a_sum_is_forgotten() {
     track.forget([KEY].iter());
     assert_eq!(track.live_keys(), [other]);
 }
+
+#[test]
+fn a_socket_that_is_used_again_is_another_connection() {
+    let (mut track, mut out) = (track(), Vec::new());
+    let next = ConnectionKey {
+        birth_ns: 20_000,
+        ..KEY
+    };
+    let born_later = Connection {
+        birth_ns: next.birth_ns,
+        established_ns: 20_400,
+        owner: task(12),
+        owner_tx: 3,
+        ..established()
+    };
+    track.news(KEY, &established(), &[], &mut out);
+    track.news(next, &born_later, &[], &mut out);
+    // The end of the first was late.
+    track.late_release(KEY, &released(), &[], &mut out);
+    track.open_at_exit(next, &born_later, &[], 30_000, &mut out);
+    let of = |id| {
+        let records = out.iter().filter(move |record| record.id == id);
+        records.cloned().collect::<Vec<_>>()
+    };
+    let (first, second) = (out[0].id, out[2].id);
+    assert_ne!(first, second);
+    assert_eq!(
+        kinds(&of(first)),
+        [Kind::Open, Kind::Established, Kind::Ended, Kind::Close]
+    );
+    assert_eq!(
+        kinds(&of(second)),
+        [Kind::Open, Kind::Established, Kind::OpenAtExit]
+    );
+    let last = |id| of(id).pop().unwrap();
+    assert_eq!(last(first).bytes.unwrap().tx, 100);
+    assert_eq!(last(second).bytes.unwrap().tx, 3);
+    assert_eq!(last(second).process.unwrap().pid, 12);
+    assert_eq!(track.live(), 0);
+}

@@ -135,6 +135,7 @@ pub(crate) fn environment(backend: Option<&str>) -> BTreeMap<String, String> {
         ("CONNTRACER_BIN", "/bin/conntracer"),
         ("CONNTRACER_WORKLOAD", "/bin/workload"),
         ("CONNTRACER_TESTS_MUST_RUN", "1"),
+        ("CONNTRACER_OWN_MACHINE", "1"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into();

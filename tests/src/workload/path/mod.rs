@@ -8,7 +8,7 @@ mod fastopen;
 mod files;
 mod mptcp;
 mod plain;
-mod raw;
+pub(super) mod raw;
 mod ring;
 mod servers;
 mod table;

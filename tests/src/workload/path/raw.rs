@@ -6,7 +6,12 @@ use std::os::fd::{AsFd, AsRawFd as _};
 use std::ptr;
 
 /// Sets an option that is an `int`.
-pub(super) fn set(socket: impl AsFd, level: i32, name: i32, value: i32) -> io::Result<()> {
+pub(in crate::workload) fn set(
+    socket: impl AsFd,
+    level: i32,
+    name: i32,
+    value: i32,
+) -> io::Result<()> {
     let length = libc::socklen_t::try_from(size_of::<i32>()).expect("a small size");
     let fd = socket.as_fd().as_raw_fd();
     // SAFETY: `value` outlives the call, and `length` is its size.

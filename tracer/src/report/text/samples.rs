@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::record::{Direction, WallTime};
-use crate::summary::{Counts, Loss, PeerRow, PortRow, ProcessRow, Summary};
+use crate::summary::{Counts, Loss, Others, PeerRow, PortRow, ProcessRow, Summary};
 
 pub(crate) const HOST_NETNS: u32 = 4_026_531_840;
 
@@ -26,6 +26,7 @@ pub(crate) fn port(direction: Direction, port: u16, numbers: [u64; 6]) -> PortRo
         port,
         direction,
         netns: HOST_NETNS,
+        at_least: false,
         counts: counts(numbers),
     }
 }
@@ -38,6 +39,7 @@ pub(crate) fn process(process: Option<(u32, &str)>, numbers: [u64; 6]) -> Proces
         name: name.map(Into::into),
         uid,
         start_ns,
+        at_least: false,
         counts: counts(numbers),
     }
 }
@@ -47,6 +49,7 @@ pub(crate) fn peer(ip: Option<&str>, numbers: [u64; 6]) -> PeerRow {
     PeerRow {
         ip,
         netns: HOST_NETNS,
+        at_least: false,
         counts: counts(numbers),
     }
 }
@@ -63,6 +66,7 @@ pub(crate) fn empty() -> Summary {
         ports: Vec::new(),
         processes: Vec::new(),
         peers: Vec::new(),
+        other: Others::default(),
         total: Counts::default(),
         unattributed_tx: 0,
         unattributed_rx: 0,

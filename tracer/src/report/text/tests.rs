@@ -4,7 +4,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::samples::{HOST_NETNS, busy, counts, empty, peer, port, process};
 use super::*;
-use crate::summary::{Loss, PortRow};
+use crate::summary::{Loss, Other, Others, PortRow};
 
 const NARROW: Style = Style {
     width: 80,
@@ -344,4 +344,41 @@ fn the_printed_rows_of_every_table_add_up_to_the_printed_total() {
             }
         }
     }
+}
+
+#[test]
+fn rows_beyond_the_most_are_one_row_and_a_row_that_may_lack_some_of_it_is_marked() {
+    let mut summary = busy();
+    let other = Other {
+        rows: 1_200,
+        counts: counts([1_300, 0, 0, 0, 7_000, 8]),
+        ..Other::default()
+    };
+    summary.total += other.counts;
+    summary.other = Others {
+        ports: Some(other),
+        processes: Some(other),
+        peers: Some(other),
+    };
+    summary.ports[1].at_least = true;
+    summary.processes[2].at_least = true;
+    summary.peers[1].at_least = true;
+    let text = text(&summary, Style { top: 2, ..NARROW });
+    let lines: Vec<_> = text
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    for line in [
+        "-> 443* 0 12 2 0 5,000 900",
+        "(1 more) 1 0 0 1 700 33",
+        "(other) 1,300 0 0 0 7,000 8",
+        "192.168.178.123* 2 12 2 1 5,700 933",
+        "total 11,301 12 2 4 3,000,012,700 1,235,508",
+    ] {
+        assert!(lines.iter().any(|it| it == line), "{line} in\n{text}");
+    }
+    assert_eq!(text.matches("(other)").count(), 3, "{text}");
+    assert_eq!(text.matches("\nother: 1,200 rows of the ").count(), 3);
+    let text = self::text(&summary, Style { top: 3, ..NARROW });
+    assert!(text.contains("7* sshd"), "{text}");
 }
