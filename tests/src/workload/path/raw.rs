@@ -6,7 +6,12 @@ use std::os::fd::{AsFd, AsRawFd as _};
 use std::ptr;
 
 /// Sets an option that is an `int`.
-pub(super) fn set(socket: impl AsFd, level: i32, name: i32, value: i32) -> io::Result<()> {
+pub(in crate::workload) fn set(
+    socket: impl AsFd,
+    level: i32,
+    name: i32,
+    value: i32,
+) -> io::Result<()> {
     let length = libc::socklen_t::try_from(size_of::<i32>()).expect("a small size");
     let fd = socket.as_fd().as_raw_fd();
     // SAFETY: `value` outlives the call, and `length` is its size.
@@ -15,17 +20,17 @@ pub(super) fn set(socket: impl AsFd, level: i32, name: i32, value: i32) -> io::R
 }
 
 /// The start of the kernel's `struct tcp_info`, in which no offset ever moves.
-pub(super) struct TcpInfo([u64; 32]);
+pub(in crate::workload) struct TcpInfo([u64; 32]);
 
 impl TcpInfo {
-    pub(super) fn of(socket: impl AsFd) -> io::Result<Self> {
+    pub(in crate::workload) fn of(socket: impl AsFd) -> io::Result<Self> {
         let mut info = Self([0; 32]);
         get(socket, libc::TCP_INFO, &mut info.0)?;
         Ok(info)
     }
 
     /// The TCP state by its number.
-    pub(super) fn state(&self) -> u8 {
+    pub(in crate::workload) fn state(&self) -> u8 {
         self.0[0].to_ne_bytes()[0]
     }
 

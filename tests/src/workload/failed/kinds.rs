@@ -1,0 +1,163 @@
+//! The table of kinds.
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+use rustix::net::{bind, connect_unspec, shutdown, sockopt};
+
+use super::network::{self, Place};
+use super::{Family, reset};
+use crate::workload::path::set_option;
+
+/// First of the source ports that every second attempt is bound to.
+const FIRST_SOURCE_PORT: u16 = 7100;
+
+pub(super) struct Kind {
+    pub(super) name: &'static str,
+    /// What a record must say.
+    pub(super) reason: &'static str,
+    pub(super) place: MakePlace,
+    pub(super) script: Script,
+}
+
+pub(super) enum Script {
+    /// The kernel ends it.
+    Fails {
+        prepare: Prepare,
+        /// What the application may get.
+        errors: &'static [Errno],
+    },
+    /// The application ends it while it is pending.
+    GivenUp(fn(OwnedFd) -> rustix::io::Result<()>),
+    /// Its process is killed while it is pending.
+    Killed,
+}
+
+/// For so many attempts.
+type MakePlace = fn(Family, u16) -> anyhow::Result<Place>;
+
+/// Makes the socket of an attempt, which has a number, fit for it.
+type Prepare = fn(&OwnedFd, SocketAddr, u16) -> anyhow::Result<()>;
+
+const fn fails(
+    name: &'static str,
+    reason: &'static str,
+    place: MakePlace,
+    errors: &'static [Errno],
+) -> Kind {
+    Kind {
+        name,
+        reason,
+        place,
+        script: Script::Fails {
+            prepare: bind_every_second,
+            errors,
+        },
+    }
+}
+
+const fn aborted(name: &'static str, script: Script) -> Kind {
+    Kind {
+        name,
+        reason: "aborted",
+        place: network::full_queue,
+        script,
+    }
+}
+
+pub(super) static KINDS: &[Kind] = &[
+    fails(
+        "refused",
+        "refused",
+        network::closed_port,
+        &[Errno::CONNREFUSED],
+    ),
+    Kind {
+        script: Script::Fails {
+            prepare: one_retry,
+            errors: &[Errno::TIMEDOUT],
+        },
+        ..fails("timed-out", "timeout", network::full_queue, &[])
+    },
+    fails(
+        "no-neighbour",
+        "unreachable",
+        network::no_neighbour,
+        &[Errno::HOSTUNREACH],
+    ),
+    fails(
+        "router-without-route",
+        "unreachable",
+        network::router_without_route,
+        &[Errno::NETUNREACH],
+    ),
+    // ICMP says it in one way, ICMPv6 in another.
+    fails(
+        "router-prohibits",
+        "unreachable",
+        network::router_prohibits,
+        &[Errno::HOSTUNREACH, Errno::ACCESS],
+    ),
+    fails(
+        "no-route",
+        "unreachable",
+        network::no_route,
+        &[Errno::NETUNREACH],
+    ),
+    // A RST that answers a SYN refuses: to be reset, an attempt has to be half done.
+    fails("reset", "reset", reset::half_done, &[Errno::CONNRESET]),
+    Kind {
+        script: Script::Fails {
+            prepare: nothing,
+            errors: &[Errno::ADDRNOTAVAIL],
+        },
+        ..fails("no-port", "no_local_port", network::no_port, &[])
+    },
+    Kind {
+        script: Script::Fails {
+            prepare: bind_to_taken,
+            errors: &[Errno::ADDRNOTAVAIL],
+        },
+        ..fails("port-taken", "no_local_port", network::port_taken, &[])
+    },
+    aborted(
+        "closed",
+        Script::GivenUp(|socket| {
+            drop(socket);
+            Ok(())
+        }),
+    ),
+    aborted(
+        "disconnected",
+        Script::GivenUp(|socket| connect_unspec(&socket)),
+    ),
+    aborted(
+        "shut-down",
+        Script::GivenUp(|socket| shutdown(&socket, rustix::net::Shutdown::Both)),
+    ),
+    aborted("killed", Script::Killed),
+];
+
+#[expect(clippy::unnecessary_wraps, reason = "as in the table")]
+fn nothing(_: &OwnedFd, _: SocketAddr, _: u16) -> anyhow::Result<()> {
+    Ok(())
+}
+
+fn bind_every_second(socket: &OwnedFd, remote: SocketAddr, number: u16) -> anyhow::Result<()> {
+    if number.is_multiple_of(2) {
+        let any: IpAddr = network::source(remote);
+        bind(socket, &SocketAddr::from((any, FIRST_SOURCE_PORT + number)))?;
+    }
+    Ok(())
+}
+
+fn one_retry(socket: &OwnedFd, remote: SocketAddr, number: u16) -> anyhow::Result<()> {
+    set_option(socket, libc::IPPROTO_TCP, libc::TCP_SYNCNT, 1)?;
+    bind_every_second(socket, remote, number)
+}
+
+fn bind_to_taken(socket: &OwnedFd, remote: SocketAddr, _: u16) -> anyhow::Result<()> {
+    sockopt::set_socket_reuseaddr(socket, true)?;
+    Ok(bind(socket, &network::taken(remote))?)
+}
