@@ -15,6 +15,7 @@ mod older;
 mod path;
 mod reconnect;
 mod report;
+mod stuck;
 mod worker;
 
 use std::path::PathBuf;
@@ -56,6 +57,8 @@ enum Scenario {
     Path(path::PathArgs),
     /// Many tasks wait for a connection each, on one listener.
     Blocked(BlockedArgs),
+    /// Many tasks wait in the middle of a receive or send call, at the gate, and go on.
+    Stuck(stuck::StuckArgs),
     /// Sockets that are disconnected and connect again.
     Reconnect(CountArgs),
     /// Processes with awkward names use a connection each.
@@ -80,6 +83,8 @@ enum Scenario {
     BlockedServer(blocked::ServerArgs),
     #[command(hide = true)]
     BlockedClient(blocked::ClientArgs),
+    #[command(hide = true)]
+    StuckServer(stuck::ServerArgs),
     #[command(hide = true)]
     FailedVictim(failed::VictimArgs),
     #[command(hide = true)]
@@ -206,6 +211,8 @@ pub fn main() -> anyhow::Result<()> {
         Scenario::OlderServer(args) => older::server(args.connections),
         Scenario::BlockedServer(args) => blocked::server(&args),
         Scenario::BlockedClient(args) => blocked::client(&args),
+        Scenario::Stuck(args) => stuck::run(&args),
+        Scenario::StuckServer(args) => stuck::server(&args),
         Scenario::FailedVictim(args) => failed::victim(&args),
         Scenario::StoppedClient(args) => never_failed::client(&args),
         Scenario::StoppedServer(args) => never_failed::server(args.connections),

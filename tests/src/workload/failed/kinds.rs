@@ -1,6 +1,6 @@
 //! The table of kinds.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
@@ -10,7 +10,7 @@ use super::network::{self, Place};
 use super::{Family, reset};
 use crate::workload::path::set_option;
 
-/// First of the source ports that every second attempt is bound to.
+/// First of the source ports that attempts are bound to.
 const FIRST_SOURCE_PORT: u16 = 7100;
 
 pub(super) struct Kind {
@@ -27,6 +27,8 @@ pub(super) enum Script {
         prepare: Prepare,
         /// What the application may get.
         errors: &'static [Errno],
+        /// Whether to make all attempts at once, because they take seconds.
+        together: bool,
     },
     /// The application ends it while it is pending.
     GivenUp(fn(OwnedFd) -> rustix::io::Result<()>),
@@ -44,6 +46,7 @@ const fn fails(
     name: &'static str,
     reason: &'static str,
     place: MakePlace,
+    prepare: Prepare,
     errors: &'static [Errno],
 ) -> Kind {
     Kind {
@@ -51,8 +54,28 @@ const fn fails(
         reason,
         place,
         script: Script::Fails {
-            prepare: bind_every_second,
+            prepare,
             errors,
+            together: false,
+        },
+    }
+}
+
+/// Takes its time.
+const fn fails_late(
+    name: &'static str,
+    reason: &'static str,
+    place: MakePlace,
+    errors: &'static [Errno],
+) -> Kind {
+    Kind {
+        name,
+        reason,
+        place,
+        script: Script::Fails {
+            prepare: bind_and_hurry,
+            errors,
+            together: true,
         },
     }
 }
@@ -71,29 +94,29 @@ pub(super) static KINDS: &[Kind] = &[
         "refused",
         "refused",
         network::closed_port,
+        bind_every_second,
         &[Errno::CONNREFUSED],
     ),
-    Kind {
-        script: Script::Fails {
-            prepare: one_retry,
-            errors: &[Errno::TIMEDOUT],
-        },
-        ..fails("timed-out", "timeout", network::full_queue, &[])
-    },
-    fails(
+    fails_late(
+        "timed-out",
+        "timeout",
+        network::full_queue,
+        &[Errno::TIMEDOUT],
+    ),
+    fails_late(
         "no-neighbour",
         "unreachable",
         network::no_neighbour,
         &[Errno::HOSTUNREACH],
     ),
-    fails(
+    fails_late(
         "router-without-route",
         "unreachable",
         network::router_without_route,
         &[Errno::NETUNREACH],
     ),
     // ICMP says it in one way, ICMPv6 in another.
-    fails(
+    fails_late(
         "router-prohibits",
         "unreachable",
         network::router_prohibits,
@@ -103,24 +126,25 @@ pub(super) static KINDS: &[Kind] = &[
         "no-route",
         "unreachable",
         network::no_route,
+        nothing,
         &[Errno::NETUNREACH],
     ),
     // A RST that answers a SYN refuses: to be reset, an attempt has to be half done.
-    fails("reset", "reset", reset::half_done, &[Errno::CONNRESET]),
-    Kind {
-        script: Script::Fails {
-            prepare: nothing,
-            errors: &[Errno::ADDRNOTAVAIL],
-        },
-        ..fails("no-port", "no_local_port", network::no_port, &[])
-    },
-    Kind {
-        script: Script::Fails {
-            prepare: bind_to_taken,
-            errors: &[Errno::ADDRNOTAVAIL],
-        },
-        ..fails("port-taken", "no_local_port", network::port_taken, &[])
-    },
+    fails_late("reset", "reset", reset::half_done, &[Errno::CONNRESET]),
+    fails(
+        "no-port",
+        "no_local_port",
+        network::no_port,
+        nothing,
+        &[Errno::ADDRNOTAVAIL],
+    ),
+    fails(
+        "port-taken",
+        "no_local_port",
+        network::port_taken,
+        bind_to_taken,
+        &[Errno::ADDRNOTAVAIL],
+    ),
     aborted(
         "closed",
         Script::GivenUp(|socket| {
@@ -146,15 +170,20 @@ fn nothing(_: &OwnedFd, _: SocketAddr, _: u16) -> anyhow::Result<()> {
 
 fn bind_every_second(socket: &OwnedFd, remote: SocketAddr, number: u16) -> anyhow::Result<()> {
     if number.is_multiple_of(2) {
-        let any: IpAddr = network::source(remote);
-        bind(socket, &SocketAddr::from((any, FIRST_SOURCE_PORT + number)))?;
+        bind(socket, &bound(remote, number))?;
     }
     Ok(())
 }
 
-fn one_retry(socket: &OwnedFd, remote: SocketAddr, number: u16) -> anyhow::Result<()> {
+/// Bound to an address and a port, so that attempts at the same time can be told apart, and trying
+/// twice only.
+fn bind_and_hurry(socket: &OwnedFd, remote: SocketAddr, number: u16) -> anyhow::Result<()> {
     set_option(socket, libc::IPPROTO_TCP, libc::TCP_SYNCNT, 1)?;
-    bind_every_second(socket, remote, number)
+    Ok(bind(socket, &bound(remote, number))?)
+}
+
+fn bound(remote: SocketAddr, number: u16) -> SocketAddr {
+    (network::source(remote), FIRST_SOURCE_PORT + number).into()
 }
 
 fn bind_to_taken(socket: &OwnedFd, remote: SocketAddr, _: u16) -> anyhow::Result<()> {

@@ -29,6 +29,10 @@ const TAKEN_PORT: u16 = 7033;
 /// The only ports that the kernel may choose.
 const FEW_PORTS: [u16; 2] = [7034, 7035];
 
+/// Our addresses on a link.
+const HERE: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
+const HERE_V6: Ipv6Addr = Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, 1);
+
 /// Somewhere that is made for one run.
 pub(super) struct Place {
     pub(super) remote: SocketAddr,
@@ -65,12 +69,12 @@ fn loopback(family: Family) -> IpAddr {
     }
 }
 
-/// Our address towards `remote`, or none where that does not matter.
+/// Our address towards `remote`, which is on loopback or behind the link.
 pub(super) fn source(remote: SocketAddr) -> IpAddr {
     match remote.ip() {
         ip if ip.is_loopback() => ip,
-        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        IpAddr::V4(_) => HERE.into(),
+        IpAddr::V6(_) => HERE_V6.into(),
     }
 }
 
@@ -135,8 +139,8 @@ pub(super) fn no_neighbour(family: Family, _: u16) -> anyhow::Result<Place> {
         Family::Ipv6 => ("ipv6", "fd09::99".parse()?),
     };
     match family {
-        Family::Ipv4 => ip("addr add 10.9.0.1/24 dev veth0"),
-        Family::Ipv6 => ip("addr add fd09::1/64 dev veth0 nodad"),
+        Family::Ipv4 => ip(&format!("addr add {HERE}/24 dev veth0")),
+        Family::Ipv6 => ip(&format!("addr add {HERE_V6}/64 dev veth0 nodad")),
     }
     for (name, value) in PROBES {
         set(&format!("{kind}/neigh/veth0/{name}"), value)?;
@@ -160,14 +164,14 @@ pub(super) fn router_prohibits(family: Family, attempts: u16) -> anyhow::Result<
 fn behind_router(family: Family, attempts: u16, close: fn(Family)) -> anyhow::Result<Place> {
     require_own_namespace()?;
     let (here, router) = (Namespace::current(), Namespace::new());
-    here.link([10, 9, 0, 1].into(), &router, [10, 9, 0, 2].into());
+    here.link(HERE, &router, [10, 9, 0, 2].into());
     let (remote, forwarding): (IpAddr, _) = match family {
         Family::Ipv4 => {
             ip("route add default via 10.9.0.2");
             ([10, 8, 0, 1].into(), "ipv4/ip_forward")
         }
         Family::Ipv6 => {
-            ip("addr add fd09::1/64 dev veth0 nodad");
+            ip(&format!("addr add {HERE_V6}/64 dev veth0 nodad"));
             ip("route add default via fd09::2");
             ("fd08::1".parse()?, "ipv6/conf/all/forwarding")
         }
@@ -177,15 +181,22 @@ fn behind_router(family: Family, attempts: u16, close: fn(Family)) -> anyhow::Re
             ip("addr add fd09::2/64 dev veth1 nodad");
         }
         close(family);
-    });
+        // Two answers of three would be all that it gives at once.
+        set("ipv4/icmp_ratelimit", "0")
+    })?;
     // So near by, an answer to the first SYN would come before its call is over, and be put off.
     let remote = SocketAddr::from((remote, CLOSED_PORT));
+    let inside = router.again();
     let meanwhile = Box::new(move || {
         wait_for_pending(remote, attempts.into())?;
-        router.run(|| set(forwarding, "1"))
+        inside.run(|| set(forwarding, "1"))
     });
     Ok(Place {
         meanwhile,
+        leave: Box::new(|| {
+            drop(router);
+            Ok(())
+        }),
         ..Place::new(remote)
     })
 }

@@ -7,12 +7,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use rustix::net::{
-    AddressFamily, SendFlags, SocketFlags, SocketType, bind, ipproto, sendto, socket_with,
+    AddressFamily, SendFlags, SocketFlags, SocketType, ipproto, sendto, socket_with,
 };
 
 use super::Family;
 use super::network::{Place, full_queue};
 use super::pending::wait_for_pending;
+
+/// The protocol number.
+const TCP: u8 = 6;
 
 const SYN: u8 = 2;
 const HEADER: usize = 20;
@@ -26,23 +29,40 @@ pub(super) fn half_done(family: Family, attempts: u16) -> anyhow::Result<Place> 
         for port in wait_for_pending(remote, attempts.into())?.0 {
             let to = SocketAddr::from((remote.ip(), port));
             let host = SocketAddr::from((remote.ip(), 0));
-            sendto(&raw, &syn(remote, to), SendFlags::empty(), &host)?;
+            let packet = [ip_header(remote.ip()), syn(remote, to).to_vec()].concat();
+            sendto(&raw, &packet, SendFlags::empty(), &host)?;
         }
         Ok(())
     });
     Ok(Place { meanwhile, ..place })
 }
 
-fn raw_socket(from: SocketAddr) -> rustix::io::Result<OwnedFd> {
-    let family = if from.is_ipv6() {
+/// Not one for TCP, but for packets with a header of IP: nothing but the attempts is TCP to anybody.
+fn raw_socket(to: SocketAddr) -> rustix::io::Result<OwnedFd> {
+    let family = if to.is_ipv6() {
         AddressFamily::INET6
     } else {
         AddressFamily::INET
     };
     let flags = SocketFlags::CLOEXEC;
-    let raw = socket_with(family, SocketType::RAW, flags, Some(ipproto::TCP))?;
-    bind(&raw, &SocketAddr::from((from.ip(), 0)))?;
-    Ok(raw)
+    socket_with(family, SocketType::RAW, flags, Some(ipproto::RAW))
+}
+
+/// From `ip` to the same address; the kernel adds lengths and checksum of IPv4.
+fn ip_header(ip: IpAddr) -> Vec<u8> {
+    const LIFE: u8 = 64;
+    match ip {
+        IpAddr::V4(ip) => {
+            // Version 4, five words of 32 bits.
+            let start = [0x45, 0, 0, 0, 0, 0, 0, 0, LIFE, TCP, 0, 0];
+            [&start[..], &ip.octets(), &ip.octets()].concat()
+        }
+        IpAddr::V6(ip) => {
+            let length = u8::try_from(HEADER).expect("a short header");
+            let start = [0x60, 0, 0, 0, 0, length, TCP, LIFE];
+            [&start[..], &ip.octets(), &ip.octets()].concat()
+        }
+    }
 }
 
 /// A TCP header that opens a connection.
@@ -67,14 +87,7 @@ fn checksum(from: IpAddr, to: IpAddr, header: &[u8; HEADER]) -> u16 {
         IpAddr::V6(ip) => ip.octets().to_vec(),
     };
     let length = u8::try_from(HEADER).expect("a short header");
-    let protocol = [0, u8::try_from(libc::IPPROTO_TCP).expect("a small number")];
-    let parts = [
-        &octets(from)[..],
-        &octets(to),
-        &protocol,
-        &[0, length],
-        header,
-    ];
+    let parts = [&octets(from)[..], &octets(to), &[0, TCP, 0, length], header];
     let bytes = parts.concat();
     let words = bytes
         .chunks(2)
