@@ -150,49 +150,55 @@ pub(super) fn no_neighbour(family: Family, _: u16) -> anyhow::Result<Place> {
 
 /// A router that knows no way and says so.
 pub(super) fn router_without_route(family: Family, attempts: u16) -> anyhow::Result<Place> {
-    behind_router(family, attempts, |_| {})
+    behind_router(family, attempts, |network| {
+        ip(&format!("route del blackhole {network} metric {LAST}"));
+    })
 }
 
 /// A router whose administrator does not want it.
 pub(super) fn router_prohibits(family: Family, attempts: u16) -> anyhow::Result<Place> {
-    behind_router(family, attempts, |family| match family {
-        Family::Ipv4 => ip("route add prohibit 10.8.0.0/16"),
-        Family::Ipv6 => ip("route add prohibit fd08::/64"),
+    behind_router(family, attempts, |network| {
+        ip(&format!("route add prohibit {network}"));
     })
 }
 
-fn behind_router(family: Family, attempts: u16, close: fn(Family)) -> anyhow::Result<Place> {
+/// The metric of a route that every other one goes before.
+const LAST: u16 = 2000;
+
+/// Here everything is so near that the answer to a first SYN could come before its call is over, and
+/// the kernel would put it off: the router is silent until all attempts are pending.
+fn behind_router(family: Family, attempts: u16, speak: fn(&'static str)) -> anyhow::Result<Place> {
     require_own_namespace()?;
     let (here, router) = (Namespace::current(), Namespace::new());
     here.link(HERE, &router, [10, 9, 0, 2].into());
-    let (remote, forwarding): (IpAddr, _) = match family {
+    let (remote, network, forwarding): (IpAddr, _, _) = match family {
         Family::Ipv4 => {
             ip("route add default via 10.9.0.2");
-            ([10, 8, 0, 1].into(), "ipv4/ip_forward")
+            ([10, 8, 0, 1].into(), "10.8.0.0/16", "ipv4/ip_forward")
         }
         Family::Ipv6 => {
             ip(&format!("addr add {HERE_V6}/64 dev veth0 nodad"));
             ip("route add default via fd09::2");
-            ("fd08::1".parse()?, "ipv6/conf/all/forwarding")
+            ("fd08::1".parse()?, "fd08::/64", "ipv6/conf/all/forwarding")
         }
     };
     router.run(|| {
         if family == Family::Ipv6 {
             ip("addr add fd09::2/64 dev veth1 nodad");
         }
-        close(family);
+        ip(&format!("route add blackhole {network} metric {LAST}"));
+        set(forwarding, "1")?;
         // Two answers of three would be all that it gives at once.
         set("ipv4/icmp_ratelimit", "0")
     })?;
-    // So near by, an answer to the first SYN would come before its call is over, and be put off.
     let remote = SocketAddr::from((remote, CLOSED_PORT));
     let inside = router.again();
-    let meanwhile = Box::new(move || {
-        wait_for_pending(remote, attempts.into())?;
-        inside.run(|| set(forwarding, "1"))
-    });
     Ok(Place {
-        meanwhile,
+        meanwhile: Box::new(move || {
+            wait_for_pending(remote, attempts.into())?;
+            inside.run(|| speak(network));
+            Ok(())
+        }),
         leave: Box::new(|| {
             drop(router);
             Ok(())
