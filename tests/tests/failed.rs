@@ -46,7 +46,10 @@ fn assert_failed(finished: &Finished, truth: &Truth, line: &str) {
     for attempt in &truth.failed {
         let place = records.iter().position(|record| is_of(record, attempt));
         let place = place.unwrap_or_else(|| {
-            panic!("{line}: no record is of {attempt:?}, of these: {records:#?}")
+            panic!(
+                "{line}: no record is of {attempt:?}, of these: {records:#?}, in all {:#?}, loss {}",
+                finished.records, finished.summary["loss"]
+            )
         });
         let record = records.remove(place);
         assert_times(record, attempt);
