@@ -66,6 +66,7 @@ const fn fails_late(
     name: &'static str,
     reason: &'static str,
     place: MakePlace,
+    prepare: Prepare,
     errors: &'static [Errno],
 ) -> Kind {
     Kind {
@@ -73,7 +74,7 @@ const fn fails_late(
         reason,
         place,
         script: Script::Fails {
-            prepare: bind_and_hurry,
+            prepare,
             errors,
             together: true,
         },
@@ -101,18 +102,21 @@ pub(super) static KINDS: &[Kind] = &[
         "timed-out",
         "timeout",
         network::full_queue,
+        bind_and_hurry,
         &[Errno::TIMEDOUT],
     ),
     fails_late(
         "no-neighbour",
         "unreachable",
         network::no_neighbour,
+        bind_each,
         &[Errno::HOSTUNREACH],
     ),
     fails_late(
         "router-without-route",
         "unreachable",
         network::router_without_route,
+        bind_each,
         &[Errno::NETUNREACH],
     ),
     // ICMP says it in one way, ICMPv6 in another.
@@ -120,6 +124,7 @@ pub(super) static KINDS: &[Kind] = &[
         "router-prohibits",
         "unreachable",
         network::router_prohibits,
+        bind_each,
         &[Errno::HOSTUNREACH, Errno::ACCESS],
     ),
     fails(
@@ -130,7 +135,13 @@ pub(super) static KINDS: &[Kind] = &[
         &[Errno::NETUNREACH],
     ),
     // A RST that answers a SYN refuses: to be reset, an attempt has to be half done.
-    fails_late("reset", "reset", reset::half_done, &[Errno::CONNRESET]),
+    fails_late(
+        "reset",
+        "reset",
+        reset::half_done,
+        bind_each,
+        &[Errno::CONNRESET],
+    ),
     fails(
         "no-port",
         "no_local_port",
@@ -175,11 +186,15 @@ fn bind_every_second(socket: &OwnedFd, remote: SocketAddr, number: u16) -> anyho
     Ok(())
 }
 
-/// Bound to an address and a port, so that attempts at the same time can be told apart, and trying
-/// twice only.
+/// Attempts at the same time can be told apart by their ports.
+fn bind_each(socket: &OwnedFd, remote: SocketAddr, number: u16) -> anyhow::Result<()> {
+    Ok(bind(socket, &bound(remote, number))?)
+}
+
+/// Tries twice only.
 fn bind_and_hurry(socket: &OwnedFd, remote: SocketAddr, number: u16) -> anyhow::Result<()> {
     set_option(socket, libc::IPPROTO_TCP, libc::TCP_SYNCNT, 1)?;
-    Ok(bind(socket, &bound(remote, number))?)
+    bind_each(socket, remote, number)
 }
 
 fn bound(remote: SocketAddr, number: u16) -> SocketAddr {
