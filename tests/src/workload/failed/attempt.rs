@@ -2,15 +2,16 @@
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use clap::ValueEnum;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
 use rustix::time::{ClockId, clock_gettime};
 
+use super::super::counted::PATIENCE;
 use super::super::path::{Handle, Ring, TcpInfo, lacks_oneshot};
 use crate::truth::Span;
 
@@ -93,7 +94,7 @@ impl How {
                 (error, local, ended)
             }
             // A socket that was bound keeps its port.
-            Err(error) => (error, address(socket)?, span),
+            Err(error) => (error, address(socket)?, outlast(socket, from_ns)?),
             Ok(()) => bail!("connecting to {remote} did not fail"),
         };
         Ok(Outcome {
@@ -151,12 +152,27 @@ fn wait(socket: &OwnedFd, mut from_ns: u64) -> anyhow::Result<(Errno, Span)> {
         if poll(&mut [PollFd::new(socket, PollFlags::OUT)], Some(&LOOK))? > 0 {
             let error = sockopt::socket_error(socket)?;
             let error = error.err().context("the attempt did not fail")?;
-            let to_ns = now();
-            return Ok((error, Span { from_ns, to_ns }));
+            return Ok((error, outlast(socket, from_ns)?));
         }
         if is_pending(socket)? {
             from_ns = looked_ns;
         }
+    }
+}
+
+/// An ICMP error that comes while a call has the socket is told to the application at once, but the
+/// kernel goes on until the next one: waits for that.
+fn outlast(socket: &OwnedFd, mut from_ns: u64) -> anyhow::Result<Span> {
+    let since = Instant::now();
+    loop {
+        let looked_ns = now();
+        if !is_pending(socket)? {
+            let to_ns = now();
+            return Ok(Span { from_ns, to_ns });
+        }
+        from_ns = looked_ns;
+        ensure!(since.elapsed() < PATIENCE, "an attempt does not end");
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
