@@ -94,7 +94,11 @@ impl How {
                 (error, local, ended)
             }
             // A socket that was bound keeps its port.
-            Err(error) => (error, address(socket)?, outlast(socket, from_ns)?),
+            Err(error) => (
+                error,
+                address(socket)?,
+                outlast(socket, Seen::since(from_ns))?,
+            ),
             Ok(()) => bail!("connecting to {remote} did not fail"),
         };
         Ok(Outcome {
@@ -146,33 +150,53 @@ fn errno_of(error: &std::io::Error) -> Errno {
 }
 
 /// Waits for the error of a pending attempt.
-fn wait(socket: &OwnedFd, mut from_ns: u64) -> anyhow::Result<(Errno, Span)> {
-    loop {
-        let looked_ns = now();
-        if poll(&mut [PollFd::new(socket, PollFlags::OUT)], Some(&LOOK))? > 0 {
-            let error = sockopt::socket_error(socket)?;
-            let error = error.err().context("the attempt did not fail")?;
-            return Ok((error, outlast(socket, from_ns)?));
-        }
-        if is_pending(socket)? {
-            from_ns = looked_ns;
-        }
+fn wait(socket: &OwnedFd, from_ns: u64) -> anyhow::Result<(Errno, Span)> {
+    let mut seen = Seen::since(from_ns);
+    while poll(&mut [PollFd::new(socket, PollFlags::OUT)], Some(&LOOK))? == 0 {
+        seen.look(socket)?;
     }
+    let error = sockopt::socket_error(socket)?;
+    let error = error.err().context("the attempt did not fail")?;
+    Ok((error, outlast(socket, seen)?))
 }
 
 /// An ICMP error that comes while a call has the socket is told to the application at once, but the
 /// kernel goes on until the next one: waits for that.
-fn outlast(socket: &OwnedFd, mut from_ns: u64) -> anyhow::Result<Span> {
+fn outlast(socket: &OwnedFd, mut seen: Seen) -> anyhow::Result<Span> {
     let since = Instant::now();
-    loop {
-        let looked_ns = now();
-        if !is_pending(socket)? {
-            let to_ns = now();
-            return Ok(Span { from_ns, to_ns });
-        }
-        from_ns = looked_ns;
+    while seen.look(socket)? {
         ensure!(since.elapsed() < PATIENCE, "an attempt does not end");
-        std::thread::sleep(Duration::from_millis(1));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(Span {
+        from_ns: seen.before_ns,
+        to_ns: now(),
+    })
+}
+
+/// When an attempt was seen pending: the last time, and the time before. Only that counts, because
+/// hooks are told of a new state shortly before others can see it.
+struct Seen {
+    before_ns: u64,
+    last_ns: u64,
+}
+
+impl Seen {
+    fn since(ns: u64) -> Self {
+        Self {
+            before_ns: ns,
+            last_ns: ns,
+        }
+    }
+
+    /// Whether it still is.
+    fn look(&mut self, socket: &OwnedFd) -> anyhow::Result<bool> {
+        let now_ns = now();
+        let is_pending = is_pending(socket)?;
+        if is_pending {
+            (self.before_ns, self.last_ns) = (self.last_ns, now_ns);
+        }
+        Ok(is_pending)
     }
 }
 
