@@ -26,12 +26,17 @@ impl Namespace {
             // anew and no other thread is concerned.
             unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.expect("making a network namespace");
             bring_loopback_up();
-            File::open("/proc/thread-self/ns/net").expect("opening the network namespace")
+            Self::current()
         });
+        thread
+            .join()
+            .expect("the thread that makes a network namespace")
+    }
+
+    /// The one that this thread is in.
+    pub fn current() -> Self {
         Self {
-            file: thread
-                .join()
-                .expect("the thread that makes a network namespace"),
+            file: File::open("/proc/thread-self/ns/net").expect("opening the network namespace"),
         }
     }
 
@@ -126,7 +131,8 @@ impl Default for Namespace {
     }
 }
 
-fn ip(arguments: &str) {
+/// Runs the program `ip` with these arguments.
+pub fn ip(arguments: &str) {
     let output = Command::new("ip")
         .args(arguments.split(' '))
         .output()

@@ -72,14 +72,29 @@ pub struct Share {
 /// A connect call that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
-    /// The address the socket was bound to, if it was.
+    /// The address the socket had, where the workload knows it.
     pub local: Option<SocketAddr>,
     /// Where to.
     pub remote: SocketAddr,
+    /// Whether the socket itself is an IPv6 one.
+    pub v6_socket: bool,
     /// The process that called.
     pub owner_pid: u32,
     /// The error as records name it.
     pub reason: String,
+    /// When it began, not before and not after.
+    pub began: Span,
+    /// When it ended, likewise.
+    pub ended: Span,
+}
+
+/// A moment between two readings of `CLOCK_MONOTONIC`, nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// Read before it.
+    pub from_ns: u64,
+    /// Read after it.
+    pub to_ns: u64,
 }
 
 /// A process of a workload.
@@ -173,11 +188,18 @@ mod tests {
 
     #[test]
     fn a_line_survives_the_pipe() {
+        let began = Span {
+            from_ns: 1,
+            to_ns: 2,
+        };
         let line = Line::Failed(Attempt {
             local: None,
             remote: "127.0.0.1:9".parse().unwrap(),
+            v6_socket: false,
             owner_pid: 7,
             reason: "refused".into(),
+            began,
+            ended: began,
         });
         let text = serde_json::to_string(&line).unwrap();
         assert!(text.starts_with(r#"{"role":"failed","#), "{text}");

@@ -3,26 +3,30 @@
 use tracer_common::connection::{Connection, flags};
 use tracer_common::tcp_state::{CLOSE_WAIT, ESTABLISHED, LAST_ACK};
 
+use crate::reconcile::seen::syn_was_queued;
 use crate::record::ClosedBy;
 
 // `errno` values of `sk_err`, the same on every Linux architecture we build for.
 const EPERM: u32 = 1;
 const EACCES: u32 = 13;
 const EPIPE: u32 = 32;
+const ENONET: u32 = 64;
+const ENOPROTOOPT: u32 = 92;
 const EADDRNOTAVAIL: u32 = 99;
 const ENETUNREACH: u32 = 101;
 const ECONNABORTED: u32 = 103;
 const ECONNRESET: u32 = 104;
 const ETIMEDOUT: u32 = 110;
 const ECONNREFUSED: u32 = 111;
+const EHOSTDOWN: u32 = 112;
 const EHOSTUNREACH: u32 = 113;
 
 /// Why an attempt ended without a connection.
 pub fn failure(connection: &Connection) -> &'static str {
     match connection.error {
-        0 if connection.flow.local_port == 0 => "no_local_port",
-        EADDRNOTAVAIL => "no_local_port",
-        EPERM | EACCES => "denied",
+        // Nothing but the choice of a port comes between.
+        0 if !syn_was_queued(connection) => "no_local_port",
+        EPERM => "denied",
         0 | ECONNABORTED => "aborted",
         error => named(error),
     }
@@ -41,7 +45,11 @@ fn named(error: u32) -> &'static str {
     match error {
         ECONNREFUSED => "refused",
         ETIMEDOUT => "timeout",
-        ENETUNREACH | EHOSTUNREACH => "unreachable",
+        // All that the kernel makes of ICMP's "unreachable", but "port unreachable", which refuses;
+        // and an address that there is no own one for.
+        EADDRNOTAVAIL | ENETUNREACH | EHOSTUNREACH | EHOSTDOWN | ENONET | ENOPROTOOPT | EACCES => {
+            "unreachable"
+        }
         ECONNRESET | EPIPE => "reset",
         ECONNABORTED => "aborted",
         _ => "error",
@@ -90,6 +98,8 @@ mod tests {
             (ETIMEDOUT, "timeout"),
             (ENETUNREACH, "unreachable"),
             (EHOSTUNREACH, "unreachable"),
+            (EACCES, "unreachable"),
+            (EHOSTDOWN, "unreachable"),
             (ECONNRESET, "reset"),
             (0, "aborted"),
             (5, "error"),
@@ -99,6 +109,11 @@ mod tests {
         let mut unbound = ended(0, SYN_SENT);
         unbound.flow.local_port = 0;
         assert_eq!(failure(&unbound), "no_local_port");
+        let mut without_syn = ended(0, SYN_SENT);
+        without_syn.flags = flags::HAS_COUNTERS;
+        assert_eq!(failure(&without_syn), "no_local_port");
+        without_syn.tcp.write_seq = 1;
+        assert_eq!(failure(&without_syn), "aborted");
     }
 
     #[test]

@@ -13,12 +13,14 @@ mod handoff;
 mod hold;
 mod many;
 mod named;
+mod never_failed;
 mod older;
 mod path;
 mod reconnect;
 mod report;
 mod reuse;
 mod storm;
+mod stuck;
 mod worker;
 
 use std::path::PathBuf;
@@ -44,8 +46,12 @@ enum Scenario {
     WorkerIo(CountArgs),
     /// Many short connections between several processes, with all kinds of endings.
     Churn(ChurnArgs),
-    /// Connects to a port where nobody listens.
+    /// The same as `failed --kind refused`.
     Refused(CountArgs),
+    /// Attempts that come to nothing in one of many ways: `failed --list` names them.
+    Failed(failed::FailedArgs),
+    /// What looks like a failure and is none: `never-failed --list` names it.
+    NeverFailed(never_failed::NeverArgs),
     /// Connects to a listener that never accepts.
     NeverAccepted(CountArgs),
     /// Opens connections, uses them, and keeps them until standard input ends.
@@ -56,6 +62,8 @@ enum Scenario {
     Path(path::PathArgs),
     /// Many tasks wait for a connection each, on one listener.
     Blocked(BlockedArgs),
+    /// Many tasks wait in the middle of a receive or send call, at the gate, and go on.
+    Stuck(stuck::StuckArgs),
     /// Sockets that are disconnected and connect again.
     Reconnect(CountArgs),
     /// Every connection has the same addresses and ports.
@@ -96,6 +104,14 @@ enum Scenario {
     BlockedServer(blocked::ServerArgs),
     #[command(hide = true)]
     BlockedClient(blocked::ClientArgs),
+    #[command(hide = true)]
+    StuckServer(stuck::ServerArgs),
+    #[command(hide = true)]
+    FailedVictim(failed::VictimArgs),
+    #[command(hide = true)]
+    StoppedClient(never_failed::ClientArgs),
+    #[command(hide = true)]
+    StoppedServer(CountArgs),
     #[command(hide = true)]
     NamedChild(NamedArgs),
 }
@@ -184,7 +200,9 @@ struct NamedArgs {
     names: Vec<String>,
 }
 
+pub use failed::names as failed_names;
 pub use many::{ANSWER, REQUEST};
+pub use never_failed::names as never_failed_names;
 pub use path::names as path_names;
 
 /// Runs the scenario that the command line names.
@@ -196,6 +214,8 @@ pub fn main() -> anyhow::Result<()> {
         Scenario::WorkerIo(args) => handoff::worker_io(args.connections),
         Scenario::Churn(args) => churn::run(&args),
         Scenario::Refused(args) => failed::refused(args.connections),
+        Scenario::Failed(args) => failed::run(&args),
+        Scenario::NeverFailed(args) => never_failed::run(&args),
         Scenario::NeverAccepted(args) => failed::never_accepted(args.connections),
         Scenario::Hold(args) => hold::run(args.connections),
         Scenario::Older(args) => older::run(args.connections),
@@ -221,6 +241,11 @@ pub fn main() -> anyhow::Result<()> {
         Scenario::OlderServer(args) => older::server(args.connections),
         Scenario::BlockedServer(args) => blocked::server(&args),
         Scenario::BlockedClient(args) => blocked::client(&args),
+        Scenario::Stuck(args) => stuck::run(&args),
+        Scenario::StuckServer(args) => stuck::server(&args),
+        Scenario::FailedVictim(args) => failed::victim(&args),
+        Scenario::StoppedClient(args) => never_failed::client(&args),
+        Scenario::StoppedServer(args) => never_failed::server(args.connections),
         Scenario::NamedChild(args) => named::child(&args.names),
     }
 }

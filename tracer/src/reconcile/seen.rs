@@ -40,7 +40,7 @@ impl Ending {
 
 /// A SYN, with the data of Fast Open, is the only thing that can be outstanding in a failed
 /// attempt. Before there is one, both numbers are zero, or the second is far off.
-fn syn_was_queued(connection: &Connection) -> bool {
+pub(crate) fn syn_was_queued(connection: &Connection) -> bool {
     const MOST: u32 = 1 << 24;
     let tcp = &connection.tcp;
     let outstanding = tcp.write_seq.wrapping_sub(tcp.snd_una);

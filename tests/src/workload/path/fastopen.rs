@@ -22,10 +22,8 @@ const ON: &str = "519";
 const FIRST: usize = 400;
 
 pub(super) fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let devices = std::fs::read_to_string(DEVICES)?;
-    let mut names = devices.lines().skip(2).map(str::trim_start);
     ensure!(
-        names.all(|line| line.starts_with("lo:")),
+        only_loopback()?,
         "this would switch Fast Open on for more than loopback: run it in a network namespace of \
          its own (`unshare --net`)"
     );
@@ -33,6 +31,13 @@ pub(super) fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let listener = TcpListener::bind(address)?;
     raw::set(&listener, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, 16)?;
     Ok(listener)
+}
+
+/// Whether this network namespace has no other device.
+pub(in crate::workload) fn only_loopback() -> std::io::Result<bool> {
+    let devices = std::fs::read_to_string(DEVICES)?;
+    let mut names = devices.lines().skip(2).map(str::trim_start);
+    Ok(names.all(|line| line.starts_with("lo:")))
 }
 
 fn unconnected() -> rustix::io::Result<OwnedFd> {

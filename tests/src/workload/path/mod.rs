@@ -26,6 +26,10 @@ use super::counted::{Counted, uninterrupted};
 use super::crew::Crew;
 use super::report::say;
 use crate::truth::{End, Line};
+pub(super) use fastopen::only_loopback;
+pub(super) use raw::{TcpInfo, set as set_option};
+pub(super) use ring::{Handle, Ring};
+pub(super) use uring::lacks_oneshot;
 
 /// Where the first path listens; each has a port of its own.
 const FIRST_PORT: u16 = 7100;

@@ -20,17 +20,17 @@ pub(in crate::workload) fn set(
 }
 
 /// The start of the kernel's `struct tcp_info`, in which no offset ever moves.
-pub(super) struct TcpInfo([u64; 32]);
+pub(in crate::workload) struct TcpInfo([u64; 32]);
 
 impl TcpInfo {
-    pub(super) fn of(socket: impl AsFd) -> io::Result<Self> {
+    pub(in crate::workload) fn of(socket: impl AsFd) -> io::Result<Self> {
         let mut info = Self([0; 32]);
         get(socket, libc::TCP_INFO, &mut info.0)?;
         Ok(info)
     }
 
     /// The TCP state by its number.
-    pub(super) fn state(&self) -> u8 {
+    pub(in crate::workload) fn state(&self) -> u8 {
         self.0[0].to_ne_bytes()[0]
     }
 

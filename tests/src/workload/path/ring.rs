@@ -6,9 +6,10 @@ use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::ptr;
+use std::time::Duration;
 
-use io_uring::squeue::Entry;
-use io_uring::types::{DestinationSlot, Fd, Fixed};
+use io_uring::squeue::{Entry, Flags};
+use io_uring::types::{DestinationSlot, Fd, Fixed, Timespec};
 use io_uring::{IoUring, Probe, cqueue, opcode};
 use rustix::net::addr::SocketAddrArg as _;
 
@@ -19,11 +20,11 @@ const BUFFER: usize = 4096;
 /// The group of those buffers.
 const GROUP: u16 = 1;
 
-pub(super) struct Ring(IoUring);
+pub(in crate::workload) struct Ring(IoUring);
 
 /// A socket as the ring knows it.
 #[derive(Clone, Copy)]
-pub(super) enum Handle<'a> {
+pub(in crate::workload) enum Handle<'a> {
     /// By a file descriptor.
     Plain(BorrowedFd<'a>),
     /// By a slot of the ring's own table.
@@ -47,7 +48,7 @@ macro_rules! on {
 }
 
 impl Ring {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(in crate::workload) fn new() -> io::Result<Self> {
         Ok(Self(IoUring::new(16)?))
     }
 
@@ -73,7 +74,11 @@ impl Ring {
         self.0.submitter().register_files(&[fd.as_raw_fd(), -1])
     }
 
-    pub(super) fn connect(&mut self, socket: Handle<'_>, address: SocketAddr) -> io::Result<()> {
+    pub(in crate::workload) fn connect(
+        &mut self,
+        socket: Handle<'_>,
+        address: SocketAddr,
+    ) -> io::Result<()> {
         // SAFETY: the address stays where it is until the request is done: this waits for it.
         let result = unsafe {
             address.with_sockaddr(|place, length| {
@@ -82,6 +87,33 @@ impl Ring {
             })
         };
         result.map(drop)
+    }
+
+    /// Connects, or gives up after a while and leaves the socket as it is.
+    pub(in crate::workload) fn connect_within(
+        &mut self,
+        socket: Handle<'_>,
+        address: SocketAddr,
+        limit: Duration,
+    ) -> io::Result<()> {
+        const CONNECT: u64 = 1;
+        let limit = Timespec::from(limit);
+        // SAFETY: the address and the limit stay where they are until both requests are done: this
+        // waits for them.
+        let completions = unsafe {
+            address.with_sockaddr(|place, length| {
+                let place = place.cast();
+                let entry = on!(socket, |fd| opcode::Connect::new(fd, place, length).build());
+                let linked = entry.flags(Flags::IO_LINK).user_data(CONNECT);
+                self.start(&linked);
+                self.start(&opcode::LinkTimeout::new(&raw const limit).build());
+                [self.next(), self.next()]
+            })
+        };
+        let connect = completions
+            .iter()
+            .find(|completion| completion.user_data() == CONNECT);
+        result(connect.expect("one of two")).map(drop)
     }
 
     pub(super) fn accept(&mut self, listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {

@@ -21,9 +21,9 @@ use crate::truth::Line;
 
 const BYTES: usize = 20_000;
 
-type Lacks = anyhow::Result<Option<String>>;
+pub(in crate::workload) type Lacks = anyhow::Result<Option<String>>;
 
-pub(super) fn lacks_oneshot() -> Lacks {
+pub(in crate::workload) fn lacks_oneshot() -> Lacks {
     match Ring::new() {
         Ok(ring) => {
             let all = [Accept::CODE, Connect::CODE, Send::CODE, Recv::CODE];
