@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 /// One line of a workload's output.
@@ -95,6 +96,12 @@ pub struct Span {
     pub from_ns: u64,
     /// Read after it.
     pub to_ns: u64,
+}
+
+/// `CLOCK_MONOTONIC`, nanoseconds.
+pub fn now() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }
 
 /// A process of a workload.

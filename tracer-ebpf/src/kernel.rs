@@ -67,6 +67,14 @@ fn read<T: Copy + Default>(base: *const u8, offset: usize) -> Option<T> {
     read_into(base, offset, &mut value).then_some(value)
 }
 
+/// Without a branch, which the verifier would follow both ways: a read that fails gives zeroes.
+#[inline(always)]
+fn or_zero<T: Copy + Default>(base: *const u8, offset: usize) -> T {
+    let mut value = T::default();
+    read_into(base, offset, &mut value);
+    value
+}
+
 #[inline(always)]
 fn read_pointer(base: *const u8, offset: usize) -> Option<*const u8> {
     let pointer: u64 = read(base, offset)?;
@@ -260,7 +268,7 @@ impl Sock {
     /// `inet_sport`: set from the moment the port is chosen until the socket is gone.
     #[inline(always)]
     pub fn source_port(self) -> u16 {
-        u16::from_be(read(self.0, offset!(inet_sport)).unwrap_or_default())
+        u16::from_be(or_zero(self.0, offset!(inet_sport)))
     }
 
     /// Inode number of the network namespace.
@@ -274,13 +282,13 @@ impl Sock {
     /// `sk_err`: what the next call on the socket will return.
     #[inline(always)]
     pub fn error(self) -> u32 {
-        read(self.0, offset!(sk_err)).unwrap_or_default()
+        or_zero(self.0, offset!(sk_err))
     }
 
     /// Whether the peer's FIN has arrived.
     #[inline(always)]
     pub fn fin_received(self) -> bool {
-        read::<u64>(self.0, offset!(sk_flags)).unwrap_or_default() & SOCK_DONE != 0
+        or_zero::<u64>(self.0, offset!(sk_flags)) & SOCK_DONE != 0
     }
 
     /// Whether an application still holds the socket.
@@ -301,44 +309,45 @@ impl Sock {
     #[inline(always)]
     pub fn read_counters(self, tcp: &mut TcpCounters) {
         const SRTT_SHIFT: u32 = 3;
-        tcp.bytes_acked = read(self.0, offset!(bytes_acked)).unwrap_or_default();
-        tcp.bytes_received = self.bytes_received();
-        tcp.write_seq = read(self.0, offset!(write_seq)).unwrap_or_default();
-        tcp.snd_una = read(self.0, offset!(snd_una)).unwrap_or_default();
-        tcp.rcv_nxt = read(self.0, offset!(rcv_nxt)).unwrap_or_default();
-        tcp.copied_seq = self.copied_seq();
-        tcp.srtt_us = read::<u32>(self.0, offset!(srtt_us)).unwrap_or_default() >> SRTT_SHIFT;
-        tcp.retransmits = read(self.0, offset!(total_retrans)).unwrap_or_default();
+        read_into(self.0, offset!(bytes_acked), &mut tcp.bytes_acked);
+        read_into(self.0, offset!(bytes_received), &mut tcp.bytes_received);
+        read_into(self.0, offset!(write_seq), &mut tcp.write_seq);
+        read_into(self.0, offset!(snd_una), &mut tcp.snd_una);
+        read_into(self.0, offset!(rcv_nxt), &mut tcp.rcv_nxt);
+        read_into(self.0, offset!(copied_seq), &mut tcp.copied_seq);
+        read_into(self.0, offset!(srtt_us), &mut tcp.srtt_us);
+        tcp.srtt_us >>= SRTT_SHIFT;
+        read_into(self.0, offset!(total_retrans), &mut tcp.retransmits);
     }
 
     /// TCP state.
     #[inline(always)]
     pub fn state(self) -> u8 {
-        read(self.0, SKC_STATE).unwrap_or_default()
+        or_zero(self.0, SKC_STATE)
     }
 
     /// `tcp_sock.write_seq`.
     #[inline(always)]
     pub fn write_seq(self) -> u32 {
-        read(self.0, offset!(write_seq)).unwrap_or_default()
+        or_zero(self.0, offset!(write_seq))
     }
 
     /// `tcp_sock.rcv_nxt`.
     #[inline(always)]
     pub fn rcv_nxt(self) -> u32 {
-        read(self.0, offset!(rcv_nxt)).unwrap_or_default()
+        or_zero(self.0, offset!(rcv_nxt))
     }
 
     /// `tcp_sock.bytes_received`.
     #[inline(always)]
     pub fn bytes_received(self) -> u64 {
-        read(self.0, offset!(bytes_received)).unwrap_or_default()
+        or_zero(self.0, offset!(bytes_received))
     }
 
     /// `tcp_sock.copied_seq`.
     #[inline(always)]
     pub fn copied_seq(self) -> u32 {
-        read(self.0, offset!(copied_seq)).unwrap_or_default()
+        or_zero(self.0, offset!(copied_seq))
     }
 }
 
@@ -372,19 +381,19 @@ impl TaskStruct {
     #[inline(always)]
     pub fn is_kernel_thread(self) -> bool {
         const PF_KTHREAD: u32 = 0x0020_0000;
-        read::<u32>(self.0, offset!(task_flags)).unwrap_or_default() & PF_KTHREAD != 0
+        or_zero::<u32>(self.0, offset!(task_flags)) & PF_KTHREAD != 0
     }
 
     /// Process id.
     #[inline(always)]
     pub fn tgid(self) -> u32 {
-        read(self.0, offset!(task_tgid)).unwrap_or_default()
+        or_zero(self.0, offset!(task_tgid))
     }
 
     /// Thread id.
     #[inline(always)]
     pub fn tid(self) -> u32 {
-        read(self.0, offset!(task_pid)).unwrap_or_default()
+        or_zero(self.0, offset!(task_pid))
     }
 
     /// Effective uid.

@@ -17,7 +17,7 @@ use super::fork::{Child, Roll, killed};
 use super::path::raw::set;
 use super::report::say;
 use super::reuse::accept;
-use crate::truth::{Attempt, End, Line};
+use crate::truth::{Attempt, End, Line, Span, now};
 
 /// The first of the ports where a server each listens.
 const FIRST_PORT: u16 = 7300;
@@ -149,6 +149,7 @@ fn attempt(
     let kind = SocketType::STREAM;
     let socket = socket_with(AddressFamily::INET, kind, SocketFlags::NONBLOCK, None)?;
     prepare(&socket)?;
+    let from_ns = now();
     match connect(&socket, &remote) {
         Err(Errno::INPROGRESS) => {}
         other => bail!("an attempt that nobody answers gave {other:?}"),
@@ -157,8 +158,18 @@ fn attempt(
     say(&Line::Failed(Attempt {
         local: Some(local.try_into().context("not an internet address")?),
         remote,
+        v6_socket: false,
         owner_pid: std::process::id(),
         reason: reason.to_owned(),
+        began: Span {
+            from_ns,
+            to_ns: now(),
+        },
+        // Told before it ends.
+        ended: Span {
+            from_ns,
+            to_ns: u64::MAX,
+        },
     }))?;
     Ok(socket)
 }

@@ -236,10 +236,7 @@ impl Tracer {
             if matches!(spec.need, Need::AcceptHooks(_)) && !settings.accept_hooks {
                 continue;
             }
-            let t0 = std::time::Instant::now();
-            let r = attach::attach(&mut ebpf, &kernel.btf, spec);
-            say(&format!("XX {} {:?}", spec.name, t0.elapsed()));
-            match (r, spec.need) {
+            match (attach::attach(&mut ebpf, &kernel.btf, spec), spec.need) {
                 (Ok(()), _) => attached.push(spec.name),
                 (Err(failure), Need::Required) => {
                     failures.push(failure);

@@ -7,9 +7,9 @@ use std::process::Stdio;
 use anyhow::ensure;
 
 use super::super::crew::{again, words};
-use super::attempt::{How, Outcome, address, now};
+use super::attempt::{How, Outcome, address};
 use super::pending::wait_for_pending;
-use crate::truth::Span;
+use crate::truth::{Span, now};
 
 #[derive(clap::Args, Clone, Debug)]
 pub(in crate::workload) struct VictimArgs {

@@ -9,11 +9,10 @@ use clap::ValueEnum;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
-use rustix::time::{ClockId, clock_gettime};
 
 use super::super::counted::PATIENCE;
 use super::super::path::{Handle, Ring, TcpInfo, lacks_oneshot};
-use crate::truth::Span;
+use crate::truth::{Span, now};
 
 const SYN_SENT: u8 = 2;
 
@@ -211,10 +210,4 @@ pub(super) fn address(socket: &OwnedFd) -> anyhow::Result<Option<SocketAddr>> {
     let address = SocketAddr::try_from(rustix::net::getsockname(socket)?)?;
     // Bound to a port only.
     Ok((address.port() != 0 && !address.ip().is_unspecified()).then_some(address))
-}
-
-/// `CLOCK_MONOTONIC`, nanoseconds.
-pub(super) fn now() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }
