@@ -13,6 +13,9 @@ use crate::harness::PATIENCE;
 
 const CONNECTION: usize = size_of::<Connection>();
 
+/// Bytes of a mark that the kernel side leaves for a connection without an entry.
+const MARK: usize = 32;
+
 /// Entries that the kernel would not remove just then, which is no error: they are nobody's, and
 /// the next socket at the same place takes them over.
 const LEFT_OVER: usize = 4;
@@ -30,13 +33,14 @@ pub fn wait_until_empty(pid: u32) -> Vec<Connection> {
             count::<{ size_of::<ConnectionKey>() }, CONNECTION>(maps["PENDING"]),
             count::<{ size_of::<UserKey>() }, { size_of::<UserTotals>() }>(maps["USERS"]),
             count::<{ size_of::<FoldedKey>() }, { size_of::<FoldedTotals>() }>(maps["FOLDED"]),
+            count::<{ size_of::<u64>() }, MARK>(maps["UNTRACKED"]),
         ];
-        if live.is_empty() && left_over.len() <= LEFT_OVER && others == [0; 3] {
+        if live.is_empty() && left_over.len() <= LEFT_OVER && others == [0; 4] {
             return left_over;
         }
         assert!(
             since.elapsed() < PATIENCE,
-            "what stays: {live:#?}, {left_over:#?}, {others:?} of pending, users and folded"
+            "what stays: {live:#?}, {left_over:#?}, {others:?} of pending, users, folded and untracked"
         );
         std::thread::sleep(Duration::from_millis(20));
     }

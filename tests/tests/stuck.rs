@@ -42,13 +42,6 @@ fn trace(line: &str) -> Option<(Finished, Truth)> {
     Some((finished, truth))
 }
 
-/// Whether bytes are credited when the socket's lock is given back, which a call also does before
-/// it waits: then the part of a call after the start is known, and whose it is. Otherwise a call is
-/// credited whole when it ends.
-fn settles(finished: &Finished) -> bool {
-    finished.summary["backend"] != "tracepoint"
-}
-
 fn way(record: &Value, direction: &str) -> Way {
     let bytes = &record["bytes"];
     let owner = &record["process"]["pid"];
@@ -112,16 +105,9 @@ fn assert_ends(
             } else {
                 assert_eq!(way.before, known, "{direction} of {end:?}: {record}");
             }
-            // A debt: what such a call moved before is in `before_*` and counted again with the
-            // call, though the kernel's counters tell how much of it came since.
-            let twice = if spans && sees && !settles(finished) {
-                way.before - known
-            } else {
-                0
-            };
             assert_eq!(
                 way.before + way.since,
-                total + twice,
+                total,
                 "{direction} of {end:?}: {record}"
             );
             if sees {

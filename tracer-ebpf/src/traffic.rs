@@ -19,10 +19,41 @@ use crate::{
 #[inline(always)]
 pub fn moved(sock: Sock, send: bool, bytes: u64) {
     let Some(epoch) = epoch() else { return };
-    match find(sock) {
-        Some(connection) => credit(sock, connection, epoch, send, bytes),
-        None => moved_above(sock, epoch, send, bytes),
+    let Some(connection) = find(sock) else {
+        return moved_above(sock, epoch, send, bytes);
+    };
+    let bytes = if connection.is(flags::PRE_EXISTING | flags::SETTLES) {
+        bytes.min(since_start(sock, connection, send))
+    } else {
+        bytes
+    };
+    if bytes != 0 {
+        credit(sock, connection, epoch, send, bytes);
     }
+}
+
+/// Bytes that moved since the tracer's start and have not been credited: a call that was in its
+/// middle then tells what it moved before, too.
+#[inline(never)]
+fn since_start(sock: Sock, connection: &Connection, send: bool) -> u64 {
+    if sock.has_ulp() {
+        // The sequence numbers are of something else.
+        return u64::MAX;
+    }
+    let (now, start, credited) = if send {
+        (
+            sock.write_seq(),
+            connection.write_seq,
+            connection.hooked_tx(),
+        )
+    } else {
+        (
+            sock.copied_seq(),
+            connection.copied_seq,
+            connection.hooked_rx(),
+        )
+    };
+    u64::from(now.wrapping_sub(start).wrapping_sub(credited as u32))
 }
 
 /// The same on a socket that has no entry: it can be an MPTCP socket.
