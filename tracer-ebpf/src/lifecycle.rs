@@ -249,6 +249,9 @@ pub fn release(sock: Sock, connection: &mut Connection) {
     if connection.closed_ns == 0 {
         connection.closed_ns = now();
         connection.error = sock.error();
+        if connection.established_ns == 0 && !connection.is(flags::INBOUND) {
+            connection.flags |= flags::FAILED;
+        }
     } else if sock.bytes_received() == connection.tcp.bytes_received {
         // Reads may have followed ->CLOSE. (tcp_disconnect zeroes the counters: keep ours then.)
         connection.tcp.copied_seq = sock.copied_seq();

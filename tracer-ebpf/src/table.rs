@@ -63,6 +63,9 @@ pub fn create(
     Some(connection)
 }
 
+/// `-E2BIG`
+const TABLE_FULL: i32 = -7;
+
 /// Inserts an empty entry, unless there is one. Without room, now or when another program tried,
 /// counts it as `missing` says.
 #[inline(always)]
@@ -78,12 +81,11 @@ pub fn insert(sock: Sock, missing: Option<(Counter, Reporter)>) -> Option<&'stat
         Some(left) if unsafe { (*left).is(flags::RELEASED) } => BPF_ANY,
         Some(_) => return None,
     };
-    if CONNECTIONS
-        .insert(sock.key(), &NO_CONNECTION, u64::from(how))
-        .is_err()
-    {
+    if let Err(error) = CONNECTIONS.insert(sock.key(), &NO_CONNECTION, u64::from(how)) {
+        // When this CPU was interrupted in the same hash bucket (EBUSY) the next program may try.
         if find(sock).is_none()
             && let Some((counter, reporter)) = missing
+            && (error == TABLE_FULL || reporter == Reporter::Last)
         {
             untracked::no_room(sock, counter, reporter);
             debug!((), "table full: a connection is not traced");
