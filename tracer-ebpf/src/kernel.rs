@@ -377,6 +377,13 @@ impl TaskStruct {
         }
     }
 
+    /// Start of its process (boot time, nanoseconds).
+    #[inline(always)]
+    pub fn process_start(self) -> u64 {
+        read_pointer(self.0, offset!(task_leader))
+            .map_or(0, |leader| or_zero(leader, offset!(task_start)))
+    }
+
     /// Whether it is a thread of the kernel itself, which works for whoever asked it to.
     #[inline(always)]
     pub fn is_kernel_thread(self) -> bool {

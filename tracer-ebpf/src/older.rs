@@ -73,11 +73,18 @@ pub fn socket(sock: Sock) {
     }
 }
 
-/// Makes `holder`, which has a descriptor of the socket, the owner, unless there is one.
+/// Makes `holder`, which has a descriptor of the socket, the owner, unless there is one. Of several
+/// holders it is the one that started first: others have it from that one.
 #[inline(always)]
 pub fn held(sock: Sock, holder: TaskStruct) {
     let Some(connection) = find(sock) else { return };
-    if connection.owner.tgid != 0 || !connection.is(flags::PRE_EXISTING) {
+    if !connection.is(flags::PRE_EXISTING) {
+        return;
+    }
+    let is_used = connection.hooked_tx() | connection.hooked_rx() != 0;
+    if connection.owner.tgid != 0
+        && (is_used || connection.owner.start_ns <= holder.process_start())
+    {
         return;
     }
     connection.cgroup = holder.cgroup().unwrap_or_default();

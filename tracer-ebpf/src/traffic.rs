@@ -186,15 +186,18 @@ fn settle_sends(sock: Sock, connection: &mut Connection) -> u64 {
 }
 
 /// Bytes copied to the application since the last time. A disconnect sets `copied_seq` and zeroes
-/// `bytes_received`.
+/// `bytes_received`: the number read at `->CLOSE` is the last one then.
 #[inline(always)]
 fn settle_receives(sock: Sock, connection: &mut Connection) -> u64 {
-    let copied_seq = sock.copied_seq();
+    let disconnected =
+        connection.closed_ns != 0 && sock.bytes_received() != connection.tcp.bytes_received;
+    let copied_seq = if disconnected {
+        connection.tcp.copied_seq
+    } else {
+        sock.copied_seq()
+    };
     let mut copied = copied_seq.wrapping_sub(connection.copied_seq);
     if copied == 0 {
-        return 0;
-    }
-    if connection.closed_ns != 0 && sock.bytes_received() != connection.tcp.bytes_received {
         return 0;
     }
     connection.copied_seq = copied_seq;
