@@ -233,7 +233,8 @@ mod tests {
             })
         };
         let failed = json!({"role": "failed", "local": null, "remote": "127.0.0.1:9",
-            "owner_pid": 1, "reason": "refused"});
+            "v6_socket": false, "owner_pid": 1, "reason": "refused",
+            "began": {"from_ns": 1, "to_ns": 2}, "ended": {"from_ns": 3, "to_ns": 4}});
         let mut truth = Truth::default();
         for line in [
             end("client", "127.0.0.1:40000", "127.0.0.1:80", 1, 1),
