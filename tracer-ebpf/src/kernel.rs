@@ -12,7 +12,7 @@ use aya_ebpf::helpers::generated::{
 use tracer_common::{
     connection::{NAME_LEN, TcpCounters},
     flow::{AF_INET, AF_INET6, Flow, v4_mapped},
-    offsets::Offsets,
+    offsets::{Offsets, POISON},
 };
 
 use crate::maps::OFFSETS;
@@ -51,6 +51,13 @@ const IFF_LOOPBACK: u32 = 8;
 const SOCK_DONE: u64 = 1 << 1;
 const S_IFMT: u16 = 0o170_000;
 const S_IFSOCK: u16 = 0o140_000;
+
+/// The offset of a field that not every kernel has. The verifier must not see a typed pointer that
+/// is moved by [`POISON`].
+#[inline(always)]
+fn known(offset: usize) -> Option<usize> {
+    (offset != POISON as usize).then_some(offset)
+}
 
 #[inline(always)]
 fn read_into<T>(base: *const u8, offset: usize, to: &mut T) -> bool {
@@ -196,7 +203,8 @@ impl Sock {
             return Some(self);
         }
         if read::<u16>(self.0, offset!(sk_protocol)) == Some(IPPROTO_MPTCP) {
-            return read_pointer(self.0, offset!(first_subflow)).map(Self);
+            let first = known(offset!(first_subflow))?;
+            return read_pointer(self.0, first).map(Self);
         }
         None
     }
@@ -234,7 +242,8 @@ impl Sock {
     #[inline(always)]
     pub fn is_passive(self) -> bool {
         let device = if read::<u16>(self.0, SKC_FAMILY) == Some(AF_INET6) {
-            read_pointer(self.0, offset!(pinet6)).and_then(|ipv6| read(ipv6, offset!(mcast_oif)))
+            let ipv6 = known(offset!(pinet6)).and_then(|at| read_pointer(self.0, at));
+            ipv6.and_then(|ipv6| read(ipv6, known(offset!(mcast_oif))?))
         } else {
             read(self.0, offset!(mc_index))
         };

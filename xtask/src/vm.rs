@@ -252,8 +252,8 @@ fn boot(job: &Job<'_>, guest: &Guest, args: &Args, cache: &Path) -> Row {
         let limit = if args.matrix { matrix::LIMIT } else { LIMIT };
         let boot = || qemu::boot(qemu(), &log, limit, news);
         let console = boot()?;
-        if console.double_fault() {
-            news("booting again after a double fault");
+        if console.blames_emulator() {
+            news("booting again: the emulator made a mistake");
             return boot();
         }
         Ok(console)
