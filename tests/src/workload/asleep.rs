@@ -1,17 +1,21 @@
 //! Proof that a thread of this process waits in a certain system call.
 
 use std::io::{Error, ErrorKind};
+use std::sync::mpsc::Receiver;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use rustix::thread::Pid;
 
 use super::counted::PATIENCE;
+use super::report::say;
+use crate::truth::{Line, Member};
 
 /// Returns when the thread sleeps in one of `calls`, which are numbers of system calls.
 ///
 /// Where the kernel does not tell the call (`/proc/PID/task/TID/syscall`), any sleep counts.
-pub(super) fn wait_until_asleep(thread: Pid, calls: &[libc::c_long]) -> anyhow::Result<()> {
+fn wait_until_asleep(thread: Pid, calls: &[libc::c_long]) -> anyhow::Result<()> {
     let since = Instant::now();
     loop {
         let folder = format!("/proc/self/task/{thread}");
@@ -30,6 +34,25 @@ pub(super) fn wait_until_asleep(thread: Pid, calls: &[libc::c_long]) -> anyhow::
         }
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Names this process as a server when all its tasks, whose threads announce themselves, wait in one
+/// of `calls`; then waits for their end.
+pub(super) fn serve_from_sleep(
+    tasks: Vec<JoinHandle<anyhow::Result<()>>>,
+    threads: &Receiver<Pid>,
+    calls: &[libc::c_long],
+) -> anyhow::Result<()> {
+    for thread in threads.iter().take(tasks.len()) {
+        wait_until_asleep(thread, calls)?;
+    }
+    say(&Line::Process(Member {
+        duty: "server".into(),
+        pid: std::process::id(),
+    }))?;
+    tasks
+        .into_iter()
+        .try_for_each(|task| task.join().expect("a server thread panicked"))
 }
 
 /// A kernel without `CONFIG_HAVE_ARCH_TRACEHOOK`.

@@ -13,12 +13,12 @@ use rustix::net::{SocketFlags, accept, accept_with};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::Pid;
 
-use super::asleep::wait_until_asleep;
+use super::asleep::serve_from_sleep;
 use super::counted::Counted;
 use super::crew::{Crew, FIRST_FD};
 use super::report::say;
 use super::{BlockedArgs, failed};
-use crate::truth::{Line, Member};
+use crate::truth::Line;
 
 /// Where it listens.
 const PORT: u16 = 7012;
@@ -90,17 +90,7 @@ pub(super) fn server(args: &ServerArgs) -> anyhow::Result<()> {
         let (listener, poll, sender) = (Arc::clone(&listener), args.poll, sender.clone());
         std::thread::spawn(move || serve(&listener, number, poll, &sender))
     });
-    let tasks: Vec<_> = tasks.collect();
-    for thread in threads.iter().take(tasks.len()) {
-        wait_until_asleep(thread, waiting_calls(args.poll))?;
-    }
-    say(&Line::Process(Member {
-        duty: "server".into(),
-        pid: std::process::id(),
-    }))?;
-    tasks
-        .into_iter()
-        .try_for_each(|task| task.join().expect("a server thread panicked"))
+    serve_from_sleep(tasks.collect(), &threads, waiting_calls(args.poll))
 }
 
 fn waiting_calls(poll: bool) -> &'static [libc::c_long] {

@@ -1,9 +1,10 @@
 //! A TCP socket that adds up what its calls return.
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
+use anyhow::ensure;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
@@ -56,6 +57,12 @@ impl Counted {
     /// Connects to `remote`.
     pub(super) fn connect(remote: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(remote)?;
+        Self::new(stream, remote)
+    }
+
+    /// Takes the next connection of `listener`.
+    pub(super) fn accept(listener: &TcpListener) -> io::Result<Self> {
+        let (stream, remote) = listener.accept()?;
         Self::new(stream, remote)
     }
 
@@ -290,4 +297,21 @@ fn tolerate(result: io::Result<usize>) -> io::Result<Option<usize>> {
 fn hang() -> io::Error {
     let text = format!("nothing moved on a connection for {} s", PATIENCE.as_secs());
     io::Error::new(ErrorKind::TimedOut, text)
+}
+
+/// Moves `bytes` each way.
+pub(super) fn exchange(
+    client: &mut Counted,
+    server: &mut Counted,
+    bytes: usize,
+) -> anyhow::Result<()> {
+    ensure!(
+        client.send_all(bytes)? && server.skip(bytes)?,
+        "the connection broke"
+    );
+    ensure!(
+        server.send_all(bytes)? && client.skip(bytes)?,
+        "the connection broke"
+    );
+    Ok(())
 }

@@ -51,8 +51,7 @@ pub(super) fn run(args: &EchoArgs) -> anyhow::Result<()> {
         crew.go()?;
     }
     for _ in 0..args.connections {
-        let (stream, remote) = listener.accept()?;
-        let mut socket = Counted::new(stream, remote)?;
+        let mut socket = Counted::accept(&listener)?;
         ensure!(socket.skip(args.bytes)?, "the client ended early");
         ensure!(
             socket.send_all(args.bytes)?,

@@ -4,10 +4,9 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
 
-use super::counted::Counted;
+use super::counted::{Counted, exchange};
 use super::crew::{Crew, again, words};
 use super::report::say;
-use super::reuse::{accept, exchange};
 use crate::truth::Line;
 
 /// Where they listen, one after the other.
@@ -45,7 +44,7 @@ pub(super) fn first(by_a_thread: bool) -> anyhow::Result<()> {
     rustix::thread::set_name(c"before-exec")?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, PORT))?;
     let mut client = Counted::connect(listener.local_addr()?)?;
-    let mut server = accept(&listener)?;
+    let mut server = Counted::accept(&listener)?;
     exchange(&mut client, &mut server, BYTES)?;
     for socket in [&client, &server] {
         rustix::io::fcntl_setfd(socket.stream(), rustix::io::FdFlags::empty())?;

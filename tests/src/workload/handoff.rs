@@ -74,8 +74,7 @@ pub(super) fn fork_after_connect(connections: u32) -> anyhow::Result<()> {
         let socket = Counted::connect(address)?;
         let worker = Worker::start(Some(socket.stream().as_fd()))?;
         let mut client = socket.close("orderly");
-        let (accepted, remote) = listener.accept()?;
-        let accepted = Counted::new(accepted, remote)?;
+        let accepted = Counted::accept(&listener)?;
         server.take(accepted.stream().as_fd())?;
         let mut end = accepted.close("orderly");
         worker.move_bytes(0, BYTES)?;
@@ -102,8 +101,7 @@ fn serve(
     echo::start_client(&mut crew, &[listener.local_addr()?], connections, BYTES)?;
     crew.go()?;
     for number in 0..connections {
-        let (stream, remote) = listener.accept()?;
-        let end = handle(Counted::new(stream, remote)?, number)?;
+        let end = handle(Counted::accept(&listener)?, number)?;
         say(&Line::Server(end))?;
     }
     crew.finish()

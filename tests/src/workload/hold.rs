@@ -1,6 +1,6 @@
 //! Connections that stay open until standard input ends.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{FromRawFd as _, OwnedFd};
 
 use anyhow::ensure;
@@ -44,8 +44,7 @@ pub(super) fn server(connections: u32) -> anyhow::Result<()> {
     let listener = TcpListener::from(unsafe { OwnedFd::from_raw_fd(FIRST_FD) });
     let mut open = Vec::new();
     for _ in 0..connections {
-        let (stream, remote): (TcpStream, SocketAddr) = listener.accept()?;
-        let mut socket = Counted::new(stream, remote)?;
+        let mut socket = Counted::accept(&listener)?;
         ensure!(socket.skip(BYTES)?, "the client ended early");
         ensure!(socket.send_all(BYTES)?, "the client reset the connection");
         say(&Line::Server(socket.end("open")))?;

@@ -3,9 +3,9 @@
 use std::ffi::CString;
 use std::net::{Ipv4Addr, TcpListener};
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 
-use super::counted::Counted;
+use super::counted::{Counted, exchange};
 use super::crew::Crew;
 use super::report::say;
 use crate::truth::Line;
@@ -36,16 +36,8 @@ pub(super) fn child(names: &[String]) -> anyhow::Result<()> {
         rustix::thread::set_name(&name)?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, PORT))?;
         let mut client = Counted::connect(listener.local_addr()?)?;
-        let (stream, remote) = listener.accept()?;
-        let mut server = Counted::new(stream, remote)?;
-        ensure!(
-            client.send_all(BYTES)? && server.skip(BYTES)?,
-            "the connection broke"
-        );
-        ensure!(
-            server.send_all(BYTES)? && client.skip(BYTES)?,
-            "the connection broke"
-        );
+        let mut server = Counted::accept(&listener)?;
+        exchange(&mut client, &mut server, BYTES)?;
         say(&Line::Client(client.close("orderly")))?;
         say(&Line::Server(server.close("orderly")))?;
     }

@@ -84,8 +84,7 @@ fn use_both(client: OwnedFd, listener: &TcpListener) -> anyhow::Result<()> {
 }
 
 fn serve(listener: &TcpListener) -> anyhow::Result<()> {
-    let (stream, remote) = listener.accept()?;
-    let mut server = Counted::new(stream, remote)?;
+    let mut server = Counted::accept(listener)?;
     server.drain()?;
     say(&Line::Server(server.close("orderly")))
 }

@@ -1,6 +1,6 @@
 //! Connections that are used, wait at the gate, and are used again: older than who starts meanwhile.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{FromRawFd as _, OwnedFd};
 
 use anyhow::ensure;
@@ -73,8 +73,7 @@ pub(super) fn server(connections: u32) -> anyhow::Result<()> {
     let listener = TcpListener::from(unsafe { OwnedFd::from_raw_fd(FIRST_FD) });
     let mut open = Vec::new();
     for number in 0..connections {
-        let (stream, remote): (TcpStream, SocketAddr) = listener.accept()?;
-        let mut socket = Counted::new(stream, remote)?;
+        let mut socket = Counted::accept(&listener)?;
         answer(&mut socket, sizes(number, false))?;
         say(&Line::Server(socket.end("before")))?;
         open.push(socket);

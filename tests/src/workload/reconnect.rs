@@ -2,9 +2,7 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 
-use anyhow::ensure;
-
-use super::counted::Counted;
+use super::counted::{Counted, exchange};
 use super::report::say;
 use crate::truth::Line;
 
@@ -20,7 +18,7 @@ pub(super) fn run(sockets: u32) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     for _ in 0..sockets {
         let mut client = Counted::connect(address)?;
-        let mut server = accept(&listener)?;
+        let mut server = Counted::accept(&listener)?;
         exchange(&mut client, &mut server, BYTES)?;
         let again = client.stream().try_clone()?;
         // The disconnect resets the connection; the descriptors stay.
@@ -31,28 +29,11 @@ pub(super) fn run(sockets: u32) -> anyhow::Result<()> {
 
         rustix::net::connect(&again, &address)?;
         let mut client = Counted::new(again, address)?;
-        let mut server = accept(&listener)?;
+        let mut server = Counted::accept(&listener)?;
         exchange(&mut client, &mut server, 2 * BYTES)?;
         say(&Line::Client(client.close("orderly")))?;
         server.drain()?;
         say(&Line::Server(server.close("orderly")))?;
     }
-    Ok(())
-}
-
-fn accept(listener: &TcpListener) -> anyhow::Result<Counted> {
-    let (stream, remote) = listener.accept()?;
-    Ok(Counted::new(stream, remote)?)
-}
-
-fn exchange(client: &mut Counted, server: &mut Counted, bytes: usize) -> anyhow::Result<()> {
-    ensure!(
-        client.send_all(bytes)? && server.skip(bytes)?,
-        "the connection broke"
-    );
-    ensure!(
-        server.send_all(bytes)? && client.skip(bytes)?,
-        "the connection broke"
-    );
     Ok(())
 }

@@ -2,10 +2,9 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
-use anyhow::ensure;
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt};
 
-use super::counted::Counted;
+use super::counted::{Counted, exchange};
 use super::fork::{Child, well};
 use super::report::say;
 use crate::truth::Line;
@@ -29,7 +28,7 @@ pub(super) fn same_port(connections: u32) -> anyhow::Result<()> {
         )?;
         connect(&socket, &address)?;
         let mut client = Counted::new(TcpStream::from(socket), address)?;
-        let mut server = accept(&listener)?;
+        let mut server = Counted::accept(&listener)?;
         exchange(&mut client, &mut server, number)?;
         // A reset leaves nothing behind that would keep the port.
         client.linger_zero()?;
@@ -51,7 +50,7 @@ pub(super) fn same_pid(processes: u32) -> anyhow::Result<()> {
         let child = Child::start(Some(pid), || {
             for _ in 0..2 {
                 let mut client = Counted::connect(listener.local_addr()?)?;
-                let mut server = accept(&listener)?;
+                let mut server = Counted::accept(&listener)?;
                 exchange(&mut client, &mut server, 1000 * number)?;
                 say(&Line::Client(client.close("orderly")))?;
                 say(&Line::Server(server.close("orderly")))?;
@@ -60,27 +59,5 @@ pub(super) fn same_pid(processes: u32) -> anyhow::Result<()> {
         })?;
         child.wait(well)?;
     }
-    Ok(())
-}
-
-pub(super) fn accept(listener: &TcpListener) -> anyhow::Result<Counted> {
-    let (stream, remote) = listener.accept()?;
-    Ok(Counted::new(stream, remote)?)
-}
-
-/// Moves `bytes` each way.
-pub(super) fn exchange(
-    client: &mut Counted,
-    server: &mut Counted,
-    bytes: usize,
-) -> anyhow::Result<()> {
-    ensure!(
-        client.send_all(bytes)? && server.skip(bytes)?,
-        "the connection broke"
-    );
-    ensure!(
-        server.send_all(bytes)? && client.skip(bytes)?,
-        "the connection broke"
-    );
     Ok(())
 }

@@ -16,7 +16,6 @@ use super::failed::connect_in_vain;
 use super::fork::{Child, Roll, killed};
 use super::path::raw::set;
 use super::report::say;
-use super::reuse::accept;
 use crate::truth::{Attempt, End, Line, Span, now};
 
 /// The first of the ports where a server each listens.
@@ -55,7 +54,7 @@ pub(super) fn killed_at_once(processes: u32) -> anyhow::Result<()> {
 fn serve(listener: &TcpListener, roll: &Roll) -> anyhow::Result<()> {
     let mut open = Vec::new();
     for _ in 0..CONNECTIONS {
-        let mut socket = accept(listener)?;
+        let mut socket = Counted::accept(listener)?;
         ensure!(socket.skip(SENT)?, "the client ended early");
         ensure!(
             socket.send_all(ANSWERED)?,

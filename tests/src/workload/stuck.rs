@@ -10,12 +10,12 @@ use clap::ValueEnum;
 use rustix::net::{RecvFlags, SendFlags, recv, send, sockopt};
 use rustix::thread::Pid;
 
-use super::asleep::wait_until_asleep;
+use super::asleep::serve_from_sleep;
 use super::blocked::raise_limit_of_files;
 use super::counted::Counted;
 use super::crew::{Crew, FIRST_FD};
 use super::report::say;
-use crate::truth::{Line, Member};
+use crate::truth::Line;
 
 /// Where it listens.
 const PORT: u16 = 7037;
@@ -160,8 +160,7 @@ pub(super) fn server(args: &ServerArgs) -> anyhow::Result<()> {
     let (sender, threads) = channel();
     let mut tasks = Vec::new();
     for _ in 0..args.tasks {
-        let (stream, remote) = listener.accept()?;
-        let mut socket = Counted::new(stream, remote)?;
+        let mut socket = Counted::accept(&listener)?;
         // No time limit: who waits with one is woken by more than bytes.
         socket.stream().set_read_timeout(None)?;
         socket.stream().set_write_timeout(None)?;
@@ -173,21 +172,12 @@ pub(super) fn server(args: &ServerArgs) -> anyhow::Result<()> {
             wait_and_answer(socket, call, &sender)
         }));
     }
-    for thread in threads.iter().take(tasks.len()) {
-        let call = if args.call == Call::Send {
-            libc::SYS_sendto
-        } else {
-            libc::SYS_recvfrom
-        };
-        wait_until_asleep(thread, &[call])?;
-    }
-    say(&Line::Process(Member {
-        duty: "server".into(),
-        pid: std::process::id(),
-    }))?;
-    tasks
-        .into_iter()
-        .try_for_each(|task| task.join().expect("a server thread panicked"))
+    let call = if args.call == Call::Send {
+        libc::SYS_sendto
+    } else {
+        libc::SYS_recvfrom
+    };
+    serve_from_sleep(tasks, &threads, &[call])
 }
 
 /// One call that waits, then whatever is left.

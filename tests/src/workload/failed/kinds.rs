@@ -18,6 +18,8 @@ pub(super) struct Kind {
     /// What a record must say.
     pub(super) reason: &'static str,
     pub(super) place: MakePlace,
+    /// Whether to make all attempts at once, because they take seconds.
+    pub(super) together: bool,
     pub(super) script: Script,
 }
 
@@ -27,8 +29,6 @@ pub(super) enum Script {
         prepare: Prepare,
         /// What the application may get.
         errors: &'static [Errno],
-        /// Whether to make all attempts at once, because they take seconds.
-        together: bool,
     },
     /// The application ends it while it is pending.
     GivenUp(fn(OwnedFd) -> rustix::io::Result<()>),
@@ -53,11 +53,8 @@ const fn fails(
         name,
         reason,
         place,
-        script: Script::Fails {
-            prepare,
-            errors,
-            together: false,
-        },
+        together: false,
+        script: Script::Fails { prepare, errors },
     }
 }
 
@@ -70,14 +67,8 @@ const fn fails_late(
     errors: &'static [Errno],
 ) -> Kind {
     Kind {
-        name,
-        reason,
-        place,
-        script: Script::Fails {
-            prepare,
-            errors,
-            together: true,
-        },
+        together: true,
+        ..fails(name, reason, place, prepare, errors)
     }
 }
 
@@ -86,6 +77,7 @@ const fn aborted(name: &'static str, script: Script) -> Kind {
         name,
         reason: "aborted",
         place: network::full_queue,
+        together: false,
         script,
     }
 }

@@ -79,15 +79,13 @@ pub(super) fn run(args: &FailedArgs) -> anyhow::Result<()> {
     let place = (kind.place)(args.family, args.connections)?;
     let remote = place.remote;
     match kind.script {
-        Script::Fails {
-            prepare, together, ..
-        } => std::thread::scope(|scope| {
+        Script::Fails { prepare, .. } => std::thread::scope(|scope| {
             let attempt = |number| {
                 let socket = args.how.socket(remote)?;
                 prepare(&socket, remote, number)?;
                 tell(kind, &args.how.connect(&socket, remote)?)
             };
-            if !together {
+            if !kind.together {
                 return (0..args.connections).try_for_each(attempt);
             }
             let threads = (0..args.connections).map(|number| scope.spawn(move || attempt(number)));

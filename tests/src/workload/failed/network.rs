@@ -248,8 +248,7 @@ pub(super) fn port_taken(family: Family, _: u16) -> anyhow::Result<Place> {
     bind(&socket, &taken(remote))?;
     connect(&socket, &remote)?;
     let client = Counted::new(TcpStream::from(socket), remote)?;
-    let (stream, address) = listener.accept()?;
-    let mut server = Counted::new(stream, address)?;
+    let mut server = Counted::accept(&listener)?;
     let leave = Box::new(move || {
         say(&Line::Client(client.close("orderly")))?;
         server.drain()?;

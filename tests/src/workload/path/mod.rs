@@ -185,8 +185,7 @@ fn serve(
     part: impl Fn(Counted) -> anyhow::Result<End>,
 ) -> anyhow::Result<()> {
     for _ in 0..connections {
-        let (stream, remote) = listener.accept()?;
-        say(&Line::Server(part(Counted::new(stream, remote)?)?))?;
+        say(&Line::Server(part(Counted::accept(listener)?)?))?;
     }
     Ok(())
 }
