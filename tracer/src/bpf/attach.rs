@@ -14,28 +14,18 @@ pub(super) fn attach(ebpf: &mut Ebpf, btf: &Btf, spec: &'static Spec) -> Result<
     let program = ebpf
         .program_mut(spec.name)
         .ok_or_else(|| failed("the eBPF object does not have this program".to_owned()))?;
-    match spec.hook {
-        Hook::BtfTracepoint(event) => {
-            attach_btf(program, btf, event).map_err(|error| failed(refusal(&error)))
-        }
-        Hook::Fentry(function) => {
-            attach_fentry(program, btf, function).map_err(|error| failed(refusal(&error)))
-        }
-        Hook::Fexit(function) => {
-            attach_fexit(program, btf, function).map_err(|error| failed(refusal(&error)))
-        }
-        Hook::Kprobe(functions) | Hook::Kretprobe(functions) => {
-            attach_kprobe(program, functions).map_err(|error| failed(refusal(&error)))
-        }
-        Hook::Iterator(objects) => {
-            load_iterator(program, btf, objects).map_err(|error| failed(refusal(&error)))
-        }
+    let attached = match spec.hook {
+        Hook::BtfTracepoint(event) => attach_btf(program, btf, event),
+        Hook::Fentry(function) => attach_fentry(program, btf, function),
+        Hook::Fexit(function) => attach_fexit(program, btf, function),
+        Hook::Kprobe(functions) | Hook::Kretprobe(functions) => attach_kprobe(program, functions),
+        Hook::Iterator(objects) => load_iterator(program, btf, objects),
         Hook::Tracepoints(category, events) => {
             with_tracefs(|| attach_classic(program, category, events))
                 .map_err(|error| failed(format!("tracefs cannot be mounted: {error}")))?
-                .map_err(|error| failed(refusal(&error)))
         }
-    }
+    };
+    attached.map_err(|error| failed(refusal(&error)))
 }
 
 fn attach_btf(program: &mut Program, btf: &Btf, event: &str) -> Result<(), ProgramError> {

@@ -53,6 +53,10 @@ impl Traits {
     }
 }
 
+/// Structs that show what a kernel has.
+const ALLOCATOR: &str = "bpf_mem_alloc";
+const MPTCP: &str = "mptcp_sock";
+
 /// Its types, and what follows from them; reading it takes no rights.
 pub struct Kernel {
     /// For aya.
@@ -74,20 +78,28 @@ impl Kernel {
         let types = btf::Btf::parse(&raw).map_err(|error| unreadable(error.to_string()))?;
         let release = kernel_release();
         let preempts = is_at_least(&release, 7, 0);
-        let unsteady = match classic::check(&types) {
-            Err(reason) if preempts => Some(reason),
-            _ => None,
+        let unsteady = if preempts {
+            classic::check(&types).err()
+        } else {
+            None
         };
-        let has = |structure| types.structure(structure).is_ok();
+        // All are looked for in one pass.
+        let signs = [ALLOCATOR, MPTCP, LENGTH_SOCK.record];
+        let found = signs.into_iter().zip(types.structs(&signs));
+        let found: Vec<&str> = found
+            .filter(|(_, structure)| structure.is_ok())
+            .map(|(sign, _)| sign)
+            .collect();
+        let has = |sign| found.contains(&sign);
         Ok(Self {
             offsets: offsets::resolve(&types)?,
             traits: Traits {
                 preempting: preempts && unsteady.is_none(),
                 tells_calls: has(LENGTH_SOCK.record),
-                mptcp: has("mptcp_sock") && is_at_least(&release, 5, 17),
+                mptcp: has(MPTCP) && is_at_least(&release, 5, 17),
             },
             unsteady,
-            maps_allocate_safely: has("bpf_mem_alloc"),
+            maps_allocate_safely: has(ALLOCATOR),
             btf: Btf::parse(&raw, aya::Endianness::default())
                 .map_err(|error| unreadable(chain(&error)))?,
         })
@@ -120,16 +132,19 @@ mod tests {
 
     #[test]
     fn releases_are_compared_by_their_numbers() {
-        for (release, expected) in [
-            ("5.10.0-30-cloud-amd64", false),
-            ("5.17.0", true),
-            ("6.1-rc3", true),
-            ("10.0.1", true),
-            ("5.9", false),
-            ("", false),
-            ("x.y", false),
+        for (release, from_5_17, from_7_0) in [
+            ("5.10.0-30-cloud-amd64", false, false),
+            ("5.17.0", true, false),
+            ("6.1-rc3", true, false),
+            ("6.18.44", true, false),
+            ("7.2.13+deb14-cloud-amd64", true, true),
+            ("10.0.1", true, true),
+            ("5.9", false, false),
+            ("", false, false),
+            ("x.y", false, false),
         ] {
-            assert_eq!(is_at_least(release, 5, 17), expected, "{release}");
+            let is = |major, minor| is_at_least(release, major, minor);
+            assert_eq!((is(5, 17), is(7, 0)), (from_5_17, from_7_0), "{release}");
         }
     }
 

@@ -176,12 +176,8 @@ fn program(spec: &'static Spec, state: State, reason: Option<String>) -> Program
 #[cfg(test)]
 pub(super) fn sample(backend: Backend, refused: &[&str]) -> Attempt {
     use crate::bpf::kernel::Traits;
-    use crate::bpf::programs::PROGRAMS;
-    let specs = || {
-        PROGRAMS
-            .iter()
-            .filter(move |spec| spec.backends.contains(&backend) && spec.is_for(Traits::default()))
-    };
+    use crate::bpf::programs;
+    let specs = || programs::of(backend, Traits::default());
     let failures: Vec<_> = specs()
         .filter(|spec| refused.contains(&spec.name))
         .map(|spec| Failure {

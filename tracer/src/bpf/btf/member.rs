@@ -47,7 +47,8 @@ impl Btf<'_> {
         names.iter().zip(found).map(with_name).collect()
     }
 
-    /// One struct; [`Btf::structs`] is cheaper for several.
+    /// One struct.
+    #[cfg(test)]
     pub fn structure<'b>(&'b self, name: &'b str) -> Result<Struct<'b>, BtfError> {
         self.structs(&[name])
             .pop()
