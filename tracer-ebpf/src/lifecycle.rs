@@ -183,6 +183,13 @@ pub fn closed(sock: Sock, old_state: u8, reporter: Reporter) {
     }
 }
 
+/// Whether a local call ended TCP at once: close() with unread data or linger 0, connect(AF_UNSPEC),
+/// or a listener's own close. Nothing can be read or sent afterwards.
+#[inline(always)]
+pub fn is_abort(error: u32, old_state: u8) -> bool {
+    error == 0 && matches!(old_state, tcp_state::ESTABLISHED | tcp_state::CLOSE_WAIT)
+}
+
 /// Notes how TCP ended; `false` if the filter does not want the connection, and the entry is gone.
 #[inline(always)]
 fn end(sock: Sock, connection: &mut Connection, old_state: u8) -> bool {
@@ -206,17 +213,12 @@ fn end(sock: Sock, connection: &mut Connection, old_state: u8) -> bool {
         // Nobody told us, but it was.
         connection.established_ns = connection.birth_ns;
     }
-    let aborted_here = connection.error == 0
-        && matches!(old_state, tcp_state::ESTABLISHED | tcp_state::CLOSE_WAIT);
     if failed {
-        connection.flags |= flags::FAILED;
-        connection.flags |= flags::OVER;
+        connection.flags |= flags::FAILED | flags::OVER;
         return connection.error != 0 || take_closer(sock, connection, false);
     }
-    if aborted_here {
-        // close() with unread data or linger 0, connect(AF_UNSPEC), or a listener's own close:
-        // always a call, and nothing can be read or sent afterwards. After AF_UNSPEC the socket
-        // lives on without ever being destroyed under this identity.
+    if is_abort(connection.error, old_state) {
+        // After AF_UNSPEC the socket lives on without ever being destroyed under this identity.
         connection.flags |= flags::OVER;
         return take_closer(sock, connection, sock.is_held());
     }

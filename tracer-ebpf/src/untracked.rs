@@ -10,12 +10,13 @@ use tracer_common::{
     config::feature,
     connection::TcpCounters,
     counters::Counter,
-    tcp_state::{CLOSE_WAIT, ESTABLISHED, SYN_RECV, SYN_SENT},
+    tcp_state::{SYN_RECV, SYN_SENT},
 };
 
 use crate::{
     emit, filter,
     kernel::Sock,
+    lifecycle::is_abort,
     maps::{UNTRACKED, count},
 };
 
@@ -164,9 +165,8 @@ pub fn closed(sock: Sock, old_state: u8, reporter: Reporter) {
     );
     count(Counter::UntrackedTx, sent.saturating_sub(before_tx));
     count(Counter::UntrackedRx, copied.saturating_sub(before_rx));
-    let aborted_here = sock.error() == 0 && matches!(old_state, ESTABLISHED | CLOSE_WAIT);
     let unread = tcp.unread(fin_received);
-    if aborted_here || unread == 0 {
+    if is_abort(sock.error(), old_state) || unread == 0 {
         return;
     }
     // A process can still read it, and even accept the connection first.

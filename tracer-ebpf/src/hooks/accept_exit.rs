@@ -4,10 +4,8 @@
 
 use aya_ebpf::{macros::tracepoint, programs::TracePointContext};
 
+use super::classic;
 use crate::{kernel::TaskStruct, lifecycle, untracked::Reporter};
-
-/// Offset of `long ret` in the tracepoint's record, stable ABI of every `sys_exit_*` event.
-const RET: usize = 16;
 
 #[tracepoint]
 fn accept_exit(ctx: TracePointContext) -> u32 {
@@ -25,9 +23,8 @@ fn accept_exit_again(ctx: TracePointContext) -> u32 {
 
 #[inline(always)]
 fn report(ctx: &TracePointContext, reporter: Reporter) {
-    // SAFETY: `RET` lies inside the record of every `sys_exit_*` event.
-    let result: i64 = unsafe { ctx.read_at(RET) }.unwrap_or(-1);
-    if let Ok(fd) = u32::try_from(result)
+    if let Some(result) = classic::result(ctx)
+        && let Ok(fd) = u32::try_from(result)
         && let Some(sock) = TaskStruct::current().socket(fd)
         && let Some(sock) = sock.of_tcp()
     {

@@ -13,3 +13,11 @@ pub fn read<T>(ctx: &TracePointContext, field: Field) -> T {
             .unwrap_or_else(|_| core::mem::zeroed())
     }
 }
+
+/// What the system call of a `sys_exit_*` event returns; its place is stable ABI.
+#[inline(always)]
+pub fn result(ctx: &TracePointContext) -> Option<i64> {
+    const RET: usize = 16;
+    // SAFETY: as in `read`; it lies inside the record of every such event.
+    unsafe { ctx.read_at(RET) }.ok()
+}

@@ -26,7 +26,6 @@ fn destroy_sock_again(ctx: BtfTracePointContext) -> i32 {
 /// Helps it where the kernel preempts programs (see `set_state_classic`).
 #[tracepoint]
 fn destroy_sock_classic(ctx: TracePointContext) -> u32 {
-    let sock = Sock::new(classic::read(&ctx, DESTROY_SOCK));
-    lifecycle::released(sock);
+    lifecycle::released(Sock::new(classic::read(&ctx, DESTROY_SOCK)));
     0
 }

@@ -7,6 +7,7 @@ use aya_ebpf::{
     programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext, TracePointContext},
 };
 
+use super::classic;
 use crate::{
     kernel::{Destination, Sock, TaskStruct},
     no_route,
@@ -15,10 +16,9 @@ use crate::{
 /// Where `fexit` finds the result: behind the arguments.
 const RESULT: usize = 3;
 
-/// Offsets in the records of `sys_enter_*` and `sys_exit_*`, stable ABI.
+/// Offsets of the first two arguments in the records of `sys_enter_*`, stable ABI.
 const FD: usize = 16;
 const ADDRESS: usize = 24;
-const RET: usize = 16;
 
 macro_rules! fentry_and_fexit {
     ($function:literal, $entry:ident, $exit:ident) => {
@@ -74,9 +74,9 @@ fn connect_enter(ctx: TracePointContext) -> u32 {
 
 #[tracepoint]
 fn connect_exit(ctx: TracePointContext) -> u32 {
-    // SAFETY: it lies inside the record of every `sys_exit_*` event.
-    let result: i64 = unsafe { ctx.read_at(RET) }.unwrap_or_default();
-    no_route::returned(result as i32);
+    if let Some(result) = classic::result(&ctx) {
+        no_route::returned(result as i32);
+    }
     0
 }
 
