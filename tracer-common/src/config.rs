@@ -40,4 +40,13 @@ pub mod feature {
     pub const CALLS: u32 = 1 << 5;
     /// Calls on MPTCP sockets do.
     pub const MPTCP_CALLS: u32 = 1 << 6;
+    /// Nothing watches calls: what a socket carried is credited to its owner at the end.
+    pub const SOCKET: u32 = 1 << 7;
+    /// Send news of every stage of a connection, not of its end only.
+    pub const STAGES: u32 = 1 << 8;
+    /// Hooks around `connect` tell of attempts that find no route.
+    pub const ROUTES: u32 = 1 << 9;
+
+    /// Ways to learn of bytes by watching calls.
+    pub const WATCH_CALLS: u32 = SETTLE | CALLS | MPTCP_CALLS;
 }

@@ -299,6 +299,15 @@ impl Connection {
         self.is(flags::HAS_COUNTERS) && !self.is(flags::BY_CALLS)
     }
 
+    /// What the socket carried is its owner's, if the owner and the counters are known.
+    #[inline(always)]
+    pub const fn credit_owner(&mut self) {
+        if self.owner.tgid != 0 && self.is(flags::HAS_COUNTERS) {
+            self.owner_tx = self.tx();
+            self.owner_rx = self.rx();
+        }
+    }
+
     /// Bytes sent over the connection since the tracer started: the larger of what the hooks and what the kernel counted,
     /// so that a path without a hook is in the total and only its process stays unknown.
     pub const fn tx(&self) -> u64 {

@@ -14,6 +14,7 @@ pub mod filter;
 pub mod flow;
 pub mod folded;
 pub mod offsets;
+pub mod sample;
 pub mod tcp_state;
 pub mod users;
 
@@ -57,7 +58,7 @@ pub mod map {
 
 /// Version of every layout in this crate. The object carries it in the symbol [`ABI_SYMBOL`];
 /// the user side refuses an object of another version before it loads it.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Name of the read-only global in the eBPF object that holds [`ABI_VERSION`].
 pub const ABI_SYMBOL: &str = "CONNTRACER_ABI";

@@ -29,7 +29,9 @@ pub fn opened(sock: Sock, reporter: Reporter) {
     if gate_is_closed() {
         return;
     }
-    no_route::found();
+    if emit::wants(feature::ROUTES) {
+        no_route::found();
+    }
     if let Some(previous) = find(sock) {
         let is_told =
             !previous.is(flags::INBOUND) && previous.established_ns == 0 && previous.closed_ns == 0;
@@ -259,6 +261,9 @@ pub fn release(sock: Sock, connection: &mut Connection) {
         connection.tcp.copied_seq = sock.copied_seq();
     }
     settle_rest(sock, connection);
+    if emit::wants(feature::SOCKET) {
+        connection.credit_owner();
+    }
     if !connection.is(flags::UNDECIDED) || filter::judge_end(connection) == Verdict::Keep {
         connection.flags |= flags::RELEASED;
         connection.flags &= !flags::UNDECIDED;

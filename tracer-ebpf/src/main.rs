@@ -1,7 +1,7 @@
 //! conntracer's eBPF programs.
 //!
 //! A hook turns its calling convention into `(socket, value)` and calls a handler of [`lifecycle`]
-//! [`traffic`], [`no_route`] or [`older`]; what happens next is the same on every backend. A new hook is one small file in
+//! [`traffic`], [`no_route`], [`older`] or [`sample`]; what happens next is the same on every backend. A new hook is one small file in
 //! `hooks/`.
 //!
 //! | program | hook | handler | purpose | since |
@@ -21,6 +21,7 @@
 //! | `mptcp_…_fexit` | return of `mptcp_sendmsg`, `mptcp_recvmsg` | `moved` | bytes, by process | 5.17 |
 //! | `older_sockets` | `iter/tcp` | `socket` | connections older than the tracer | 5.9 |
 //! | `older_owners` | `iter/task_file` | `held` | who holds them | 5.8 |
+//! | `open_totals` | `iter/bpf_map_elem` | `of` | bytes of open connections, where no hook sees them | 5.9 |
 //!
 //! Which of them are attached is the backend's choice, a table in the user side.
 //!
@@ -42,6 +43,7 @@ mod lifecycle;
 mod maps;
 mod no_route;
 mod older;
+mod sample;
 mod table;
 mod task;
 mod traffic;

@@ -9,6 +9,7 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::debug;
 use tracer_common::{
+    config::feature,
     connection::{Connection, flags},
     counters::Counter,
     filter::Verdict,
@@ -118,7 +119,9 @@ pub fn tell(sock: Sock, connection: &mut Connection) -> bool {
             }
         }
     }
-    emit::news(sock.key(), connection);
+    if emit::wants(feature::STAGES) {
+        emit::news(sock.key(), connection);
+    }
     true
 }
 

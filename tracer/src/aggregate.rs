@@ -221,6 +221,7 @@ impl Aggregate {
             host: run.host,
             duration_ns: run.duration_ns,
             backend: run.backend,
+            accounting: run.accounting,
             not_attached: run.not_attached,
             ports: ports.into_iter().map(port_row).collect(),
             processes: process_rows(processes, self.nobody),
@@ -250,6 +251,8 @@ pub struct Run {
     pub duration_ns: u64,
     /// How the hooks were attached.
     pub backend: String,
+    /// See [`Summary`].
+    pub accounting: &'static str,
     /// Optional programs that could not be.
     pub not_attached: Vec<&'static str>,
     /// What is missing.

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use crate::bpf::programs::Backend;
+use crate::bpf::programs::{Accounting, Backend};
 use crate::options::netns::parse_netns;
 use crate::options::ready_fd::take_ready_fd;
 use crate::options::values::{
@@ -43,6 +43,10 @@ const BACKENDS: &[(&str, BackendChoice)] = &[
     ("fentry", Some(Backend::Fentry)),
     ("kprobe", Some(Backend::Kprobe)),
     ("tracepoint", Some(Backend::Tracepoint)),
+];
+const ACCOUNTINGS: &[(&str, Accounting)] = &[
+    ("process", Accounting::Process),
+    ("socket", Accounting::Socket),
 ];
 const ACCEPT_HOOKS: &[(&str, AcceptHooks)] = &[
     ("auto", AcceptHooks::Auto),
@@ -181,6 +185,13 @@ struct Args {
                 says which and why.")]
     backend: BackendChoice,
 
+    #[arg(long, value_name = "HOW", help_heading = MACHINE, value_parser = choice(ACCOUNTINGS),
+        default_value = "process",
+        help = "Count bytes at each send and receive, for the process that made it (process), or \
+                take the kernel's own counters at the end and once a second, for the process that \
+                connected or accepted (socket): then nothing runs where bytes move.")]
+    accounting: Accounting,
+
     #[arg(long, value_name = "WHEN", help_heading = MACHINE, value_parser = choice(ACCEPT_HOOKS),
         default_value = "auto",
         help = "Name the accepting process at the accept call itself, for 70 to 93 ns on every \
@@ -249,6 +260,12 @@ impl Args {
                 &problem,
             ));
         }
+        if self.accounting == Accounting::Socket && self.events == Events::Io {
+            return Err(UsageError::message(
+                "--accounting socket watches no send and receive, and --events io is to report each; \
+                 leave one of them out",
+            ));
+        }
         let page = u32::try_from(rustix::param::page_size()).unwrap_or(4096);
         let count = |text: &str, max: u64| parse_count(text, 1, max);
         let most = u64::from(MAX_MAX_CONNECTIONS);
@@ -270,6 +287,7 @@ impl Args {
             })?,
             max_connections: u32::try_from(connections).unwrap_or(MAX_MAX_CONNECTIONS),
             backend: self.backend,
+            accounting: self.accounting,
             accept_hooks: self.accept_hooks,
             events: self.events,
             top: usize::try_from(top).unwrap_or(usize::MAX),

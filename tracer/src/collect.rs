@@ -9,10 +9,12 @@ use tracer_common::counters::Counter;
 
 use crate::aggregate::Aggregate;
 use crate::bpf::ring::Ring;
+use crate::bpf::sample::Sampler;
 use crate::bpf::snapshot::{Maps, UserRow, adds_up};
 use crate::clock;
 use crate::decode::Decoded;
 use crate::record::Record;
+use crate::samples::Samples;
 use crate::summary::Loss;
 use crate::track::Track;
 
@@ -29,12 +31,21 @@ const EARLY: [Counter; 3] = [
     Counter::UntrackedRx,
 ];
 
+/// What the records are to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Every stage of a connection, not only its end.
+    pub stages: bool,
+    /// Traffic of open connections.
+    pub traffic: bool,
+}
+
 /// Reads the kernel side.
 pub struct Collector {
     maps: Maps,
     track: Track,
-    /// Whether traffic of open connections is told.
-    traffic: bool,
+    wanted: Wanted,
+    samples: Option<Samples>,
     /// Sockets that moved bytes in this traffic interval.
     touched: HashSet<u64>,
     unknown_records: u64,
@@ -53,13 +64,24 @@ pub struct Collector {
 
 impl Collector {
     /// Starts with empty tables, and has the kernel side start counting.
-    pub fn start(mut maps: Maps, mut track: Track, traffic: bool) -> io::Result<Self> {
+    ///
+    /// With a `sampler` no hook sees bytes, and samples tell those of open connections.
+    pub fn start(
+        mut maps: Maps,
+        mut track: Track,
+        wanted: Wanted,
+        sampler: Option<Sampler>,
+    ) -> io::Result<Self> {
+        if !wanted.stages {
+            track = track.ends_only();
+        }
         track.set_wall_offset(clock::wall_offset_ns());
         maps.advance_epoch().map_err(other)?;
         Ok(Self {
             maps,
             track,
-            traffic,
+            wanted,
+            samples: sampler.map(Samples::new),
             touched: HashSet::new(),
             unknown_records: 0,
             too_early: [0; EARLY.len()],
@@ -87,7 +109,28 @@ impl Collector {
             self.sweep_due = true;
             self.take_late_releases(ring, out)?;
         }
-        Ok(!emptied)
+        Ok(self.sample(out)? || !emptied)
+    }
+
+    /// A step of the pass over the open connections, if there is one. Returns whether there is more.
+    fn sample(&mut self, out: &mut Vec<Record>) -> io::Result<bool> {
+        let Some(samples) = &mut self.samples else {
+            return Ok(false);
+        };
+        let moved = samples.step(&mut self.track)?;
+        let more = samples.are_due();
+        let now_ns = clock::mono_ns();
+        let sockets: Vec<u64> = moved.iter().map(|sample| sample.sk).collect();
+        let mut moved = moved.iter();
+        for (key, mut connection) in self.maps.connections_on(&sockets) {
+            // They come in the same order, without those that are gone.
+            let Some(sample) = moved.find(|sample| sample.sk == key.sk) else {
+                break;
+            };
+            sample.apply(&mut connection);
+            self.track.traffic(key, &connection, now_ns, out);
+        }
+        Ok(more)
     }
 
     /// Reads at most `limit` records; returns whether the ring is empty.
@@ -149,7 +192,14 @@ impl Collector {
         let now_ns = clock::mono_ns();
         if std::mem::take(&mut self.sweep_due) {
             self.take_late_releases(ring, out)?;
-            self.sweep(ring, now_ns, out)?;
+            if self.wanted.stages {
+                self.sweep(ring, now_ns, out)?;
+            }
+        }
+        if self.wanted.traffic
+            && let Some(samples) = &mut self.samples
+        {
+            samples.begin(now_ns)?;
         }
         let touched: Vec<u64> = self.touched.drain().collect();
         for sockets in touched.chunks(LOOK_UPS) {
@@ -175,7 +225,7 @@ impl Collector {
         };
         let table = self.maps.connections()?;
         for (key, connection) in &table {
-            if self.traffic {
+            if self.wanted.traffic {
                 self.track.traffic(*key, connection, now_ns, out);
             } else if connection.flags & (flags::RELEASED | flags::UNDECIDED) == 0 {
                 self.track.news(*key, connection, &[], out);
@@ -204,6 +254,12 @@ impl Collector {
         Ok(())
     }
 
+    /// To be called just before [`stop`](Self::stop): what is open then is read while its sockets
+    /// are there.
+    pub fn prepare_stop(&mut self) -> io::Result<()> {
+        self.samples.as_mut().map_or(Ok(()), Samples::take_all)
+    }
+
     /// Stops the count at this moment.
     pub fn stop(&mut self) -> io::Result<()> {
         self.maps.close_gate().map_err(other)
@@ -220,13 +276,15 @@ impl Collector {
         self.track.set_wall_offset(clock::wall_offset_ns());
         self.read_ring(ring, ring.most_records(), out);
         let late = self.take_late_releases(ring, out);
+        // Of connections that came since `prepare_stop`.
+        let last = self.prepare_stop();
         let open = self.tell_open(out);
         let folded = self.maps.folded().map(|rows| {
             for (key, totals) in rows {
                 aggregate.add_folded(&key, &totals);
             }
         });
-        let error = late.and(open).and(folded).err();
+        let error = late.and(last).and(open).and(folded).err();
         (self.loss(), error)
     }
 
@@ -241,7 +299,10 @@ impl Collector {
         } else {
             HashMap::new()
         };
-        for (key, connection) in table {
+        for (key, mut connection) in table {
+            if let Some(samples) = &self.samples {
+                samples.apply(key, &mut connection);
+            }
             if connection.flags & (flags::UNDECIDED | flags::RELEASED) != 0 {
                 continue;
             }

@@ -38,6 +38,7 @@ pub mod reconcile;
 pub mod record;
 pub mod report;
 pub mod run;
+pub mod samples;
 pub mod say;
 pub mod sink;
 pub mod start;

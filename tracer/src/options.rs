@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::bpf::programs::Backend;
+use crate::bpf::programs::{Accounting, Backend};
 
 pub use filter::FilterOptions;
 
@@ -38,6 +38,8 @@ pub struct Options {
     pub ready_fd: Option<OwnedFd>,
     /// How the hooks are attached; `None` = the best that can be.
     pub backend: Option<Backend>,
+    /// Where bytes come from; [`Accounting::Socket`] excludes [`Events::Io`].
+    pub accounting: Accounting,
     /// Whether accepts are seen at the end of the system call.
     pub accept_hooks: AcceptHooks,
     /// How much is told of a connection between its ends.
@@ -64,12 +66,25 @@ impl Default for Options {
             max_connections: values::DEFAULT_MAX_CONNECTIONS,
             ready_fd: None,
             backend: None,
+            accounting: Accounting::Process,
             accept_hooks: AcceptHooks::Auto,
             events: Events::Traffic,
             top: values::DEFAULT_TOP,
             max_rows: values::DEFAULT_MAX_ROWS,
             debug: false,
         }
+    }
+}
+
+impl Options {
+    /// Whether any record goes anywhere, so that more than the end of a connection matters.
+    pub fn has_records(&self) -> bool {
+        !self.quiet || self.output.is_some()
+    }
+
+    /// Whether traffic of open connections is to be told.
+    pub fn has_traffic(&self) -> bool {
+        self.has_records() && self.events != Events::Lifecycle
     }
 }
 

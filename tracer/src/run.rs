@@ -14,11 +14,11 @@ use crate::bpf::log::Log;
 use crate::bpf::ring::Ring;
 use crate::carrier::Carriers;
 use crate::clock;
-use crate::collect::Collector;
+use crate::collect::{Collector, Wanted};
 use crate::conclude::{Outcome, conclude};
 use crate::host;
 use crate::identity::Identity;
-use crate::options::{Events, Options};
+use crate::options::Options;
 use crate::preflight::Machine;
 use crate::publish::Publisher;
 use crate::reconcile::Watch;
@@ -59,10 +59,18 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
     let track = Track::new(identity, Arc::clone(&host), tracer.sees_bytes());
     let tables = Aggregate::new(options.max_rows);
     let publisher = Publisher::new(stream, Carriers::detect(), tables);
-    let traffic = options.events != Events::Lifecycle;
+    let wanted = Wanted {
+        stages: options.has_records(),
+        traffic: options.has_traffic(),
+    };
+    let sampler = tracer
+        .sampler()
+        .context("cannot read the connection table")?;
     let mut kernel = Watch::new(&options.filter);
     let maps = tracer.take_maps()?;
-    let mut collector = Watch::around(&mut kernel, || Collector::start(maps, track, traffic))?;
+    let mut collector = Watch::around(&mut kernel, || {
+        Collector::start(maps, track, wanted, sampler)
+    })?;
     let started = Instant::now();
     start::find_older(&options, &mut tracer)?;
     collector.older_are_known();
@@ -91,10 +99,11 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
         mut records,
         ..
     } = tracing;
+    let sampled = collector.prepare_stop();
     let stopped = Watch::around(&mut kernel, || collector.stop());
     let (mut loss, last_error) =
         collector.finish(&mut ring, &mut publisher.aggregate, &mut records);
-    error = error.or(stopped.err()).or(last_error);
+    error = error.or(sampled.err()).or(stopped.err()).or(last_error);
     publisher.publish(&mut records);
     let (aggregate, stream) = publisher.finish(&mut stop).await;
     loss.missed_probes = missed_probes;
@@ -105,6 +114,7 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
         host,
         duration_ns: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
         backend: tracer.backend.name().to_owned(),
+        accounting: tracer.accounting.name(),
         not_attached: tracer
             .missing
             .iter()

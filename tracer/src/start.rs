@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use tracer_common::config::feature;
 
 use crate::bpf::loader::{LoadError, Settings, Tracer};
-use crate::bpf::programs::{Backend, Failure, Need};
+use crate::bpf::programs::{Accounting, Backend, Failure, Need};
 use crate::namespaces;
 use crate::options::{AcceptHooks, Events, Options, OutputFormat};
 use crate::ports::PortSet;
@@ -100,7 +100,7 @@ pub fn say_ready(options: &mut Options, tracer: &Tracer) -> anyhow::Result<()> {
     say(&format!(
         "note: backend {} does not see {}",
         backend.name(),
-        backend.blind_to()
+        tracer.accounting.blind_to(backend)
     ));
     if let Some(reason) = &tracer.unsteady {
         say(&format!(
@@ -109,9 +109,10 @@ pub fn say_ready(options: &mut Options, tracer: &Tracer) -> anyhow::Result<()> {
         ));
     }
     say(&format!(
-        "ready: backend {}, {}",
+        "ready: backend {}, {}{}",
         backend.name(),
-        accepts(tracer)
+        accepts(tracer),
+        bytes(tracer)
     ));
     if let Some(fd) = options.ready_fd.take() {
         File::from(fd)
@@ -122,16 +123,28 @@ pub fn say_ready(options: &mut Options, tracer: &Tracer) -> anyhow::Result<()> {
 }
 
 /// How the accepting process is known.
-fn accepts(tracer: &Tracer) -> &'static str {
+fn accepts(tracer: &Tracer) -> String {
+    let otherwise = match tracer.accounting {
+        Accounting::Process => "its first byte or its close",
+        Accounting::Socket => "its close",
+    };
     match tracer.backend {
-        Backend::Fentry | Backend::Kprobe => "accepts seen as they happen",
-        Backend::Tracepoint if tracer.has("accept_exit") => {
+        Backend::Fentry | Backend::Kprobe => "accepts seen as they happen".to_owned(),
+        Backend::Tracepoint if tracer.has("accept_exit") => format!(
             "accept hooks on (70-93 ns on each system call of this host; --accept-hooks off saves \
-             them, but then a process is known from its first byte or its close on only)"
-        }
+             them, but then a process is known from {otherwise} on only)"
+        ),
         Backend::Tracepoint => {
-            "accept hooks off (a process is known from its first byte or its close on only)"
+            format!("accept hooks off (a process is known from {otherwise} on only)")
         }
+    }
+}
+
+/// Where bytes come from, unless it is as usual.
+fn bytes(tracer: &Tracer) -> &'static str {
+    match tracer.accounting {
+        Accounting::Process => "",
+        Accounting::Socket => ", bytes from the kernel's counters of each socket",
     }
 }
 
@@ -144,12 +157,14 @@ pub fn settings(options: &Options) -> Settings<'_> {
         remote_ports: filter.remote_ports.as_ref().map(PortSet::words),
         ids: filter.ids().collect(),
         features: match options.events {
-            Events::Lifecycle => 0,
-            Events::Traffic => feature::TRAFFIC,
-            Events::Io => feature::TRAFFIC | feature::IO,
+            _ if !options.has_records() => 0,
+            Events::Lifecycle => feature::STAGES,
+            Events::Traffic => feature::STAGES | feature::TRAFFIC,
+            Events::Io => feature::STAGES | feature::TRAFFIC | feature::IO,
         },
         ring_bytes: options.ring_bytes,
         max_connections: options.max_connections,
+        accounting: options.accounting,
         accept_hooks: options.accept_hooks != AcceptHooks::Off,
         debug: options.debug,
     }
@@ -172,7 +187,7 @@ pub fn open_stream(options: &Options) -> anyhow::Result<Option<Stream>> {
     let stdout = std::io::stdout();
     let (target, colour) = match &options.output {
         Some(path) => (open_output(path)?, false),
-        None if options.quiet => return Ok(None),
+        None if !options.has_records() => return Ok(None),
         None => {
             let fd = stdout
                 .as_fd()

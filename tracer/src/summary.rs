@@ -231,6 +231,8 @@ pub struct Summary {
     pub duration_ns: u64,
     /// How the hooks were attached.
     pub backend: String,
+    /// Who gets the bytes: `process` = who moved them, `socket` = who connected or accepted.
+    pub accounting: &'static str,
     /// Optional programs that could not be attached: the start said what is not seen without them.
     pub not_attached: Vec<&'static str>,
     /// By service port, busiest first.

@@ -35,6 +35,8 @@ struct Progress {
     told: u8,
     tx: u64,
     rx: u64,
+    /// Of the last sample.
+    position: u64,
 }
 
 /// What is live, and what was said about it.
@@ -45,6 +47,8 @@ pub struct Track {
     /// Wall clock minus monotonic clock, nanoseconds.
     hooks_see_bytes: bool,
     wall_offset_ns: i64,
+    /// Whether more than the end of a connection is told.
+    stages: bool,
     live: HashMap<ConnectionKey, Progress>,
     /// Closed by way of the pending map: news that overtook them must not revive them. The second
     /// generation is dropped when the next one starts.
@@ -61,8 +65,18 @@ impl Track {
             host,
             hooks_see_bytes,
             wall_offset_ns: 0,
+            stages: true,
             live: HashMap::new(),
             finished: Default::default(),
+        }
+    }
+
+    /// Tells of the end of each connection only.
+    #[must_use]
+    pub fn ends_only(self) -> Self {
+        Self {
+            stages: false,
+            ..self
         }
     }
 
@@ -128,6 +142,14 @@ impl Track {
         let [current, previous] = &mut self.finished;
         std::mem::swap(current, previous);
         current.clear();
+    }
+
+    /// Whether the connection moved since it was sampled last, or may have.
+    pub fn has_moved(&mut self, key: ConnectionKey, position: u64) -> bool {
+        let Some(progress) = self.live.get_mut(&key) else {
+            return true;
+        };
+        std::mem::replace(&mut progress.position, position) != position
     }
 
     /// A live state at the end of a traffic interval: tells what moved since the last record.
@@ -221,14 +243,15 @@ impl Track {
         progress: &mut Progress,
         out: &mut Vec<Record>,
     ) {
+        let wanted = self.stages || connection.is(flags::FAILED);
         let mut tell = |stage: u8, reached: bool| {
-            let is_new = reached && progress.told & stage == 0;
+            let is_new = wanted && reached && progress.told & stage == 0;
             progress.told |= if is_new { stage } else { 0 };
             is_new
         };
         let inbound = connection.is(flags::INBOUND);
         let older = connection.is(flags::PRE_EXISTING);
-        if tell(told::OPEN, !inbound && !older) {
+        if tell(told::OPEN, self.stages && !inbound && !older) {
             out.push(self.record(EventKind::Open, key, connection, connection.birth_ns));
         }
         if tell(
@@ -386,8 +409,10 @@ fn end(record: &mut Record, connection: &Connection, at_ns: u64) {
     if connection.is(flags::HAS_COUNTERS) {
         record.rtt_us = Some(connection.tcp.srtt_us);
         record.retransmits = Some(connection.tcp.retransmits);
-        record.reason = classify::abnormal_end(connection);
-        record.closed_by = Some(classify::closed_by(connection));
+        if connection.closed_ns != 0 {
+            record.reason = classify::abnormal_end(connection);
+            record.closed_by = Some(classify::closed_by(connection));
+        }
     }
 }
 
@@ -396,9 +421,8 @@ fn totals(connection: &Connection, users: &[User]) -> Bytes {
     let (user_tx, user_rx) = users
         .iter()
         .fold((0, 0), |(tx, rx), user| (tx + user.tx, rx + user.rx));
-    let counters = connection
-        .is(flags::HAS_COUNTERS)
-        .then_some(&connection.tcp);
+    let is_over = connection.is(flags::HAS_COUNTERS) && connection.closed_ns != 0;
+    let counters = is_over.then_some(&connection.tcp);
     let before = u8::try_from(connection.state_before_close).unwrap_or_default();
     let is_older = connection.is(flags::PRE_EXISTING);
     Bytes {

@@ -10,4 +10,5 @@ mod mptcp;
 mod no_route;
 mod older;
 mod release_sock;
+mod sample;
 mod set_state;

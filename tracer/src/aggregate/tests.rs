@@ -55,6 +55,7 @@ fn run() -> Run {
         host: "host".into(),
         duration_ns: 1,
         backend: "test".to_owned(),
+        accounting: "process",
         not_attached: Vec::new(),
         loss: Loss::default(),
         kernel: None,

@@ -10,7 +10,7 @@ use super::btf::{self, KERNEL_BTF};
 use super::classic;
 use super::loader::LoadError;
 use super::offsets;
-use super::programs::{self, Backend, Failure, Kernels, Need, Spec};
+use super::programs::{self, Accounting, Backend, Failure, Kernels, Need, Spec};
 use crate::preflight::kernel_release;
 
 /// What the programs depend on.
@@ -105,9 +105,9 @@ impl Kernel {
         })
     }
 
-    /// The programs that `backend` uses here, in the order of attachment.
+    /// The programs that `backend` uses here by default, in the order of attachment.
     pub fn programs(&self, backend: Backend) -> impl Iterator<Item = &'static Spec> {
-        programs::of(backend, self.traits)
+        programs::of(backend, self.traits).filter(|spec| spec.counts_by(Accounting::Process))
     }
 
     /// See [`Tracer::unsteady`](super::loader::Tracer::unsteady).

@@ -5,7 +5,7 @@ use std::io;
 use aya::maps::{Array, HashMap, MapData, MapError, RingBuf};
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
-use tracer_common::config::Config;
+use tracer_common::config::{Config, feature};
 use tracer_common::connection::{Connection, ConnectionKey};
 use tracer_common::filter::{Filter, IdKey, PORT_WORDS};
 use tracer_common::folded::{FOLDED_ROWS, FoldedKey, FoldedTotals};
@@ -20,7 +20,8 @@ use super::log::Log;
 use super::object::{self, ObjectError};
 use super::offsets::OffsetsError;
 use super::older;
-use super::programs::{self, Backend, Failure, Hook, Need, PROGRAMS, Spec};
+use super::programs::{self, Accounting, Backend, Failure, Need, PROGRAMS, Spec};
+use super::sample::{self, Sampler};
 use super::snapshot::Maps;
 use super::undisturbed::MapCalls;
 use crate::namespaces::Namespace;
@@ -45,6 +46,8 @@ pub struct Settings<'a> {
     pub ring_bytes: u32,
     /// Entries of the connection table.
     pub max_connections: u32,
+    /// Where bytes come from.
+    pub accounting: Accounting,
     /// Whether to attach the programs that need [`Need::AcceptHooks`].
     pub accept_hooks: bool,
     /// Whether the programs' log lines are wanted.
@@ -160,6 +163,8 @@ pub struct Tracer {
     pub refused: Vec<Refusal>,
     /// Optional programs that are not attached, and why.
     pub missing: Vec<Failure>,
+    /// Where bytes come from.
+    pub accounting: Accounting,
     attached: Vec<&'static str>,
     preempting: bool,
 }
@@ -193,8 +198,9 @@ impl Tracer {
         traits: Traits,
         thorough: bool,
     ) -> Result<Self, LoadError> {
+        let found = backend.features() | traits.features(backend) | routes(settings, backend);
         let config = Config {
-            features: settings.features | backend.features() | traits.features(backend),
+            features: settings.features | settings.accounting.features(found),
             wake_bytes: wake_bytes(settings),
         };
         let preallocate = backend.wants_preallocation() && !kernel.maps_allocate_safely;
@@ -233,7 +239,8 @@ impl Tracer {
 
         let (mut attached, mut missing, mut failures) = (Vec::new(), Vec::new(), Vec::new());
         for spec in programs::of(backend, traits) {
-            if matches!(spec.need, Need::AcceptHooks(_)) && !settings.accept_hooks {
+            let unwanted = matches!(spec.need, Need::AcceptHooks(_)) && !settings.accept_hooks;
+            if unwanted || !spec.counts_by(settings.accounting) {
                 continue;
             }
             match (attach::attach(&mut ebpf, &kernel.btf, spec), spec.need) {
@@ -266,6 +273,7 @@ impl Tracer {
             missing,
             unsteady: kernel.unsteady().map(str::to_owned),
             refused: Vec::new(),
+            accounting: settings.accounting,
             attached,
             preempting: traits.preempting,
         })
@@ -274,8 +282,7 @@ impl Tracer {
     /// Finds the connections that are older than the programs, in these namespaces; returns in how
     /// many of them it may not.
     pub fn find_older(&mut self, namespaces: &[Namespace]) -> io::Result<usize> {
-        let without = |failure: &Failure| matches!(failure.spec.hook, Hook::Iterator(_));
-        if self.missing.iter().any(without) {
+        if !older::PROGRAMS.iter().all(|program| self.has(program)) {
             return Ok(0);
         }
         older::take(&mut self.ebpf, namespaces)
@@ -289,7 +296,7 @@ impl Tracer {
     /// Whether programs see the bytes of open connections.
     pub fn sees_bytes(&self) -> bool {
         let blind = |failure: &Failure| matches!(failure.spec.need, Need::Bytes(_));
-        !self.missing.iter().any(blind)
+        self.accounting == Accounting::Process && !self.missing.iter().any(blind)
     }
 
     /// Takes the ring buffer; an error the second time.
@@ -307,6 +314,15 @@ impl Tracer {
             can_be_preempted: self.preempting,
         };
         Maps::take(&mut self.ebpf, calls).map_err(|error| map_error(&error))
+    }
+
+    /// What samples the open connections, if their bytes come that way; to be asked before
+    /// [`take_maps`](Self::take_maps).
+    pub fn sampler(&self) -> io::Result<Option<Sampler>> {
+        if !self.has(sample::PROGRAM) {
+            return Ok(None);
+        }
+        Sampler::new(&self.ebpf).map(Some)
     }
 
     /// Takes the kernel side's log, which is silent without [`Settings::debug`].
@@ -347,6 +363,15 @@ impl Tracer {
             .filter(|spec| spec.twin.is_none())
             .filter_map(missed)
             .sum()
+    }
+}
+
+/// Whether attempts without a route are told; the programs that do it must be told to tell them
+/// from others.
+fn routes(settings: &Settings<'_>, backend: Backend) -> u32 {
+    match backend {
+        Backend::Tracepoint if !settings.accept_hooks => 0,
+        _ => feature::ROUTES,
     }
 }
 

@@ -13,6 +13,7 @@ pub mod offsets;
 mod older;
 pub mod programs;
 pub mod ring;
+pub mod sample;
 pub mod snapshot;
 mod table;
 mod tracefs;

@@ -16,6 +16,9 @@ const OF_SOCKETS: &str = "older_sockets";
 /// The program that sees every open file.
 const OF_FILES: &str = "older_owners";
 
+/// Both are needed.
+pub(super) const PROGRAMS: [&str; 2] = [OF_SOCKETS, OF_FILES];
+
 /// Runs the iterators in each namespace. Returns the namespaces that could not be entered.
 pub(super) fn take(ebpf: &mut Ebpf, namespaces: &[Namespace]) -> io::Result<usize> {
     // In a thread of its own: nobody else's namespace changes.

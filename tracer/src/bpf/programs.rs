@@ -52,6 +52,46 @@ impl Backend {
     }
 }
 
+/// Where the bytes of a connection come from, and who gets them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accounting {
+    /// From every call that moves bytes: the process that made it gets them.
+    Process,
+    /// From the kernel's own counters of the socket, with no program where bytes move: the process
+    /// that connected or accepted gets them.
+    Socket,
+}
+
+impl Accounting {
+    /// The name in options and records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Socket => "socket",
+        }
+    }
+
+    /// Of the bits of [`feature`] that go with backend and kernel, those that count here, and its
+    /// own.
+    pub const fn features(self, found: u32) -> u32 {
+        match self {
+            Self::Process => found,
+            Self::Socket => found & !feature::WATCH_CALLS | feature::SOCKET,
+        }
+    }
+
+    /// What it does not see with `backend`, beside what none sees.
+    pub const fn blind_to(self, backend: Backend) -> &'static str {
+        match self {
+            Self::Process => backend.blind_to(),
+            Self::Socket => {
+                "which process moved bytes (the one that connected or accepted gets them), bytes of \
+                 kTLS before encryption, and of MPTCP more than the first subflow"
+            }
+        }
+    }
+}
+
 /// How a program meets the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
@@ -124,6 +164,8 @@ pub struct Spec {
     pub backends: &'static [Backend],
     /// The kernels that it is for.
     pub kernels: Kernels,
+    /// The accounting that needs it; `None` = any.
+    pub accounting: Option<Accounting>,
     /// What it is needed for.
     pub need: Need,
     /// First kernel that has the hook.
@@ -134,6 +176,11 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// Whether the program is for this accounting.
+    pub fn counts_by(&self, accounting: Accounting) -> bool {
+        self.accounting.is_none_or(|only| only == accounting)
+    }
+
     /// Whether the program is for a kernel with these traits.
     pub fn is_for(&self, kernel: Traits) -> bool {
         match self.kernels {
@@ -160,9 +207,18 @@ const fn program(name: &'static str, hook: Hook, backends: &'static [Backend]) -
         hook,
         backends,
         kernels: Kernels::All,
+        accounting: None,
         need: Need::Required,
         since,
         twin: None,
+    }
+}
+
+/// One that is attached where bytes move.
+const fn watcher(name: &'static str, hook: Hook, backends: &'static [Backend]) -> Spec {
+    Spec {
+        accounting: Some(Accounting::Process),
+        ..program(name, hook, backends)
     }
 }
 
@@ -171,6 +227,8 @@ const NO_SENT: Need =
 const NO_RECEIVED: Need =
     Need::Bytes("bytes received are known at the end of a connection only, and not per process");
 const NO_OLDER: Need = Need::Optional("connections older than this run are not known");
+const NO_SAMPLES: Need =
+    Need::Optional("bytes of a connection are known at its end only, with `--accounting socket`");
 const NO_ACCEPT: Need = Need::AcceptHooks(
     "an accepted connection has its process only from its first send, receive or close on",
 );
@@ -191,15 +249,15 @@ const NO_MPTCP: Need =
 /// be had is found out early; the life cycle comes last, because a connection that is born with a
 /// table entry must not move bytes unseen. Of two that report the same events, the one that counts
 /// what finds no room comes last: they run in the order of attachment.
-pub static PROGRAMS: [Spec; 30] = [
+pub static PROGRAMS: [Spec; 31] = [
     program("connect_fentry", Hook::Fentry("tcp_connect"), FENTRY),
-    program("release_sock_fentry", Hook::Fentry("release_sock"), FENTRY),
+    watcher("release_sock_fentry", Hook::Fentry("release_sock"), FENTRY),
     Spec {
         need: NO_GRAFT,
         ..program("graft_fentry", Hook::Fentry("security_sock_graft"), FENTRY)
     },
     program("connect_kprobe", Hook::Kprobe(&["tcp_connect"]), KPROBE),
-    program(
+    watcher(
         "release_sock_kprobe",
         Hook::Kprobe(&["release_sock"]),
         KPROBE,
@@ -232,13 +290,13 @@ pub static PROGRAMS: [Spec; 30] = [
         kernels: Kernels::Mptcp,
         need: NO_MPTCP,
         since: "5.17",
-        ..program("mptcp_send_fexit", Hook::Fexit("mptcp_sendmsg"), FENTRY)
+        ..watcher("mptcp_send_fexit", Hook::Fexit("mptcp_sendmsg"), FENTRY)
     },
     Spec {
         kernels: Kernels::Mptcp,
         need: NO_MPTCP,
         since: "5.17",
-        ..program("mptcp_recv_fexit", Hook::Fexit("mptcp_recvmsg"), FENTRY)
+        ..watcher("mptcp_recv_fexit", Hook::Fexit("mptcp_recvmsg"), FENTRY)
     },
     Spec {
         need: NO_ROUTE,
@@ -268,7 +326,7 @@ pub static PROGRAMS: [Spec; 30] = [
         kernels: Kernels::Steady,
         need: NO_SENT,
         since: "6.3",
-        ..program(
+        ..watcher(
             "send_length",
             Hook::BtfTracepoint("sock_send_length"),
             TRACEPOINT,
@@ -278,7 +336,7 @@ pub static PROGRAMS: [Spec; 30] = [
         kernels: Kernels::Steady,
         need: NO_RECEIVED,
         since: "6.3",
-        ..program(
+        ..watcher(
             "recv_length",
             Hook::BtfTracepoint("sock_recv_length"),
             TRACEPOINT,
@@ -287,7 +345,7 @@ pub static PROGRAMS: [Spec; 30] = [
     Spec {
         kernels: Kernels::Preempting,
         need: NO_SENT,
-        ..program(
+        ..watcher(
             "send_length_classic",
             Hook::Tracepoints("sock", &["sock_send_length"]),
             TRACEPOINT,
@@ -296,7 +354,7 @@ pub static PROGRAMS: [Spec; 30] = [
     Spec {
         kernels: Kernels::Preempting,
         need: NO_RECEIVED,
-        ..program(
+        ..watcher(
             "recv_length_classic",
             Hook::Tracepoints("sock", &["sock_recv_length"]),
             TRACEPOINT,
@@ -366,6 +424,12 @@ pub static PROGRAMS: [Spec; 30] = [
         since: "5.8",
         ..program("older_owners", Hook::Iterator("task_file"), EVERY)
     },
+    Spec {
+        accounting: Some(Accounting::Socket),
+        need: NO_SAMPLES,
+        since: "5.9",
+        ..program("open_totals", Hook::Iterator("bpf_map_elem"), EVERY)
+    },
 ];
 
 /// Why a program could not be attached, in the kernel's words.
@@ -420,6 +484,26 @@ mod tests {
             let main = own.filter(|spec| ![NO_ROUTE, NO_MPTCP].contains(&spec.need));
             assert_eq!(main.count(), 3, "{}", backend.name());
         }
+    }
+
+    #[test]
+    fn socket_accounting_watches_no_call() {
+        let watchers: Vec<_> = PROGRAMS
+            .iter()
+            .filter(|spec| !spec.counts_by(Accounting::Socket))
+            .map(|spec| spec.hook.to_string())
+            .collect();
+        assert_eq!(watchers.len(), 8);
+        let moves = ["release_sock", "mptcp_", "_length"];
+        assert!(
+            watchers
+                .iter()
+                .all(|hook| moves.iter().any(|it| hook.contains(it)))
+        );
+        assert_eq!(
+            Accounting::Socket.features(feature::CALLS | feature::CONNECT_HOOK),
+            feature::SOCKET | feature::CONNECT_HOOK
+        );
     }
 
     #[test]

@@ -90,8 +90,10 @@ fn every_option_arrives() {
         "kprobe",
         "--accept-hooks",
         "off",
+        "--accounting",
+        "socket",
         "--events",
-        "io",
+        "lifecycle",
         "--top",
         "3",
         "--max-rows",
@@ -122,8 +124,9 @@ fn every_option_arrives() {
         max_connections: 5,
         ready_fd: None,
         backend: Some(Backend::Kprobe),
+        accounting: Accounting::Socket,
         accept_hooks: AcceptHooks::Off,
-        events: Events::Io,
+        events: Events::Lifecycle,
         top: 3,
         max_rows: 9,
         debug: true,
@@ -154,6 +157,10 @@ fn a_ready_descriptor_is_taken_only_if_all_else_is_right() {
 
 /// Bad arguments and what the message must say.
 const BAD_INPUT: &[(&[&str], &str)] = &[
+    (
+        &["--accounting", "socket", "--events", "io"],
+        "error: --accounting socket watches no send and receive, and --events io is to report each",
+    ),
     (
         &["--port", "80-70"],
         "error: --port 80-70: the range runs backwards; write 70-80\n",

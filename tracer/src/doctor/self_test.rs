@@ -12,7 +12,7 @@ use super::stage::Stage;
 use crate::aggregate::Aggregate;
 use crate::bpf::loader::Tracer;
 use crate::bpf::ring::Ring;
-use crate::collect::Collector;
+use crate::collect::{Collector, Wanted};
 use crate::identity::Identity;
 use crate::options::{Events, FilterOptions, Options};
 use crate::record::{EventKind, Record};
@@ -23,6 +23,11 @@ use crate::{host, names};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often they are looked for.
 const TICK: Duration = Duration::from_millis(5);
+/// Its traffic is looked at in total only.
+const WANTED: Wanted = Wanted {
+    stages: true,
+    traffic: false,
+};
 
 /// `/proc/self/ns/pid` of processes outside containers; the kernel fixes it.
 const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
@@ -100,8 +105,8 @@ async fn trace(
         Arc::from(host::name()),
         tracer.sees_bytes(),
     );
-    let mut collector =
-        Collector::start(tracer.take_maps()?, track, false).context("cannot start to count")?;
+    let mut collector = Collector::start(tracer.take_maps()?, track, WANTED, None)
+        .context("cannot start to count")?;
     let (client_port, server_port) = (stage.client_port, stage.server_port);
     let (to_server, to_client) = stage.play().context("no loopback connection")?;
 

@@ -280,7 +280,16 @@ fn write_notes(summary: &Summary, style: &Style, out: &mut String) {
         );
         note(&text, "", style, out);
     }
-    note(&format!("backend: {}", summary.backend), "", style, out);
+    let accounting = match summary.accounting {
+        "process" => String::new(),
+        other => format!(", bytes by {other}"),
+    };
+    note(
+        &format!("backend: {}{accounting}", summary.backend),
+        "",
+        style,
+        out,
+    );
     let milliseconds = i64::try_from(summary.duration_ns / 1_000_000).unwrap_or(i64::MAX);
     let duration = jiff::SignedDuration::from_millis(milliseconds);
     note(&format!("duration: {duration:#}"), "", style, out);

@@ -62,6 +62,7 @@ pub(crate) fn empty() -> Summary {
         host: "box".into(),
         duration_ns: 10_250_999_999,
         backend: "tracepoint".to_owned(),
+        accounting: "process",
         not_attached: Vec::new(),
         ports: Vec::new(),
         processes: Vec::new(),

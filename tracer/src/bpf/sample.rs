@@ -1,0 +1,153 @@
+//! Samples of the connection table: what open connections have carried, by the kernel's counters of
+//! their sockets. aya 0.14 cannot attach an iterator to a map, so two system calls are made here.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use aya::Ebpf;
+use aya::maps::Map;
+use tracer_common::map;
+use tracer_common::sample::Sample;
+use zerocopy::FromBytes;
+
+/// The program that is called for each connection.
+pub(super) const PROGRAM: &str = "open_totals";
+
+/// `enum bpf_cmd`.
+const BPF_LINK_CREATE: libc::c_long = 28;
+const BPF_ITER_CREATE: libc::c_long = 33;
+/// `enum bpf_attach_type`.
+const BPF_TRACE_ITER: u32 = 28;
+
+/// Bytes read in one go: as much as the kernel writes in one go.
+const CHUNK: usize = 8 << 12;
+
+/// `union bpf_attr`'s `link_create` member, for iterators.
+#[repr(C)]
+struct LinkCreate {
+    prog_fd: u32,
+    target_fd: u32,
+    attach_type: u32,
+    flags: u32,
+    iter_info: u64,
+    iter_info_len: u32,
+    reserved: u32,
+}
+
+/// Its `iter_create` member.
+#[repr(C)]
+struct IterCreate {
+    link_fd: u32,
+    flags: u32,
+}
+
+/// The iterator program, bound to the connection table.
+#[derive(Debug)]
+pub struct Sampler {
+    link: OwnedFd,
+}
+
+impl Sampler {
+    pub(super) fn new(ebpf: &Ebpf) -> io::Result<Self> {
+        let program = ebpf.program(PROGRAM).ok_or(io::ErrorKind::NotFound)?;
+        let program = program.fd().map_err(io::Error::other)?;
+        let Some(Map::HashMap(table)) = ebpf.map(map::CONNECTIONS) else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        // `union bpf_iter_link_info`: a map's descriptor.
+        let info = raw(table.fd().as_fd());
+        let link = bpf(
+            BPF_LINK_CREATE,
+            &mut LinkCreate {
+                prog_fd: raw(program.as_fd()),
+                target_fd: 0,
+                attach_type: BPF_TRACE_ITER,
+                flags: 0,
+                iter_info: (&raw const info) as u64,
+                iter_info_len: size_of_val(&info) as u32,
+                reserved: 0,
+            },
+        )?;
+        Ok(Self { link })
+    }
+
+    /// Begins a pass over the table.
+    pub fn pass(&self) -> io::Result<Pass> {
+        let mut attr = IterCreate {
+            link_fd: raw(self.link.as_fd()),
+            flags: 0,
+        };
+        let file = bpf(BPF_ITER_CREATE, &mut attr)?.into();
+        Ok(Pass {
+            file,
+            buffer: vec![0; CHUNK],
+            filled: 0,
+        })
+    }
+}
+
+/// One pass over the table, in steps.
+#[derive(Debug)]
+pub struct Pass {
+    file: File,
+    buffer: Vec<u8>,
+    filled: usize,
+}
+
+impl Pass {
+    /// Hands over the samples of the next few hundred connections; `false` at the end.
+    pub fn step(&mut self, mut each: impl FnMut(Sample)) -> io::Result<bool> {
+        loop {
+            match self.file.read(&mut self.buffer[self.filled..]) {
+                Ok(0) => return Ok(false),
+                Ok(count) => self.filled += count,
+                // Many entries without a sample, or a signal: the rest comes with the next call.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                    ) =>
+                {
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            let (samples, rest) = self.buffer[..self.filled].as_chunks::<{ size_of::<Sample>() }>();
+            samples
+                .iter()
+                .filter_map(|bytes| Sample::read_from_bytes(bytes).ok())
+                .for_each(&mut each);
+            let rest = rest.len();
+            self.buffer.copy_within(self.filled - rest..self.filled, 0);
+            self.filled = rest;
+            return Ok(true);
+        }
+    }
+}
+
+fn raw(fd: BorrowedFd<'_>) -> u32 {
+    // Descriptors are not negative.
+    fd.as_raw_fd().unsigned_abs()
+}
+
+/// A `bpf` command that gives a descriptor.
+fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<OwnedFd> {
+    // SAFETY: `attr` is a whole attribute of the command; what it points at lives in the caller.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            std::ptr::from_mut(attr),
+            size_of::<T>(),
+        )
+    };
+    let Ok(fd) = i32::try_from(result) else {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made it for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
