@@ -1,5 +1,5 @@
-//! How right conntracer must be: `tests/exact/BACKEND.toml` for each backend, and
-//! `tests/exact/absent.toml` for what a kernel cannot do at all.
+//! How right conntracer must be: `tests/exact/BACKEND.toml` for each backend, `socket.toml` for
+//! `--accounting socket` with any of them, and `tests/exact/absent.toml` for what a kernel cannot do at all.
 //!
 //! A run that is worse than its list fails, and so does one that is better: then the list has to
 //! say so.
@@ -56,13 +56,14 @@ struct Row {
 pub struct Absent(BTreeMap<String, BTreeMap<String, String>>);
 
 impl List {
-    /// The list of a backend, by its name.
+    /// The list of a backend, or of `--accounting socket` with any, by its name.
     pub fn of(backend: &str) -> Self {
         match backend {
             "fentry" => Self::parse(include_str!("../exact/fentry.toml")),
             "kprobe" => Self::parse(include_str!("../exact/kprobe.toml")),
             "tracepoint" => Self::parse(include_str!("../exact/tracepoint.toml")),
-            other => panic!("there is no list of the backend {other}"),
+            "socket" => Self::parse(include_str!("../exact/socket.toml")),
+            other => panic!("there is no list of {other}"),
         }
     }
 

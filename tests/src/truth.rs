@@ -159,6 +159,21 @@ impl Truth {
         clients.chain(self.servers.iter().map(|end| (true, end)))
     }
 
+    /// It as `--accounting socket` tells it: whoever moved them, bytes are the owner's.
+    #[must_use]
+    pub fn credited_to_owners(mut self) -> Self {
+        for end in self.clients.iter_mut().chain(&mut self.servers) {
+            let (tx, rx) = (end.tx, end.rx);
+            end.users = end
+                .owner_pid
+                .filter(|_| tx + rx > 0)
+                .map(|pid| Share { pid, tx, rx })
+                .into_iter()
+                .collect();
+        }
+        self
+    }
+
     /// Bytes sent and received over all ends.
     pub fn bytes(&self) -> (u64, u64) {
         self.ends()

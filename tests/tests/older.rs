@@ -93,6 +93,19 @@ fn what_older_connections_carry_is_split_into_before_and_since() {
 }
 
 #[test]
+fn the_same_by_the_counters_of_each_socket() {
+    let Some((finished, mut truth)) = since_the_gate(100, "--accounting socket") else {
+        return;
+    };
+    let before = split(&mut truth);
+    let truth = truth.credited_to_owners();
+    assert_equal(&finished, truth.ends());
+    for record in finals(&finished) {
+        assert_before(record, &before);
+    }
+}
+
+#[test]
 fn ten_thousand_older_sockets_are_exact() {
     let Some((finished, mut truth)) = since_the_gate(5000, "") else {
         return;

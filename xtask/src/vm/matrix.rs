@@ -26,7 +26,7 @@ pub(crate) struct Claim {
 }
 
 /// Every kernel has to prove all of them with every backend.
-pub(crate) const CLAIMS: [Claim; 8] = [
+pub(crate) const CLAIMS: [Claim; 9] = [
     Claim {
         title: "10,000 ends",
         meaning: "addresses, process, times, ending and bytes of both ends of 5,000 churning \
@@ -95,6 +95,18 @@ pub(crate) const CLAIMS: [Claim; 8] = [
         tests: &[
             "totals_are_exact_with_the_smallest_ring",
             "what_the_connection_table_has_no_room_for_is_counted",
+        ],
+    },
+    Claim {
+        title: "by socket",
+        meaning: "with `--accounting socket`, which watches no call, every way to send and receive, \
+                  open and older connections: bytes of each connection, for its owner",
+        proven: "exact",
+        in_total: "exact",
+        tests: &[
+            "every_path_is_as_exact_by_the_counters_of_its_socket",
+            "what_open_connections_carry_is_sampled_and_told_at_the_end",
+            "the_same_by_the_counters_of_each_socket",
         ],
     },
     Claim {
