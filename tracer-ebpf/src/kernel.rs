@@ -1,7 +1,7 @@
 //! The only file that reads kernel memory: typed handles over raw kernel pointers.
 //!
-//! Every read is a `bpf_probe_read_kernel`, which fails instead of faulting, so a handle may hold
-//! any address. Offsets come from [`OFFSETS`]; a field that was not looked up is so far away that
+//! A read is a `bpf_probe_read_kernel`, which fails instead of faulting, so a handle may hold any
+//! address; only [`TypedSock`] is read without, because the verifier knows what it points at. Offsets come from [`OFFSETS`]; a field that was not looked up is so far away that
 //! the read fails.
 
 use core::ptr;
@@ -46,7 +46,11 @@ const SKC_STATE: usize = 18;
 const SKC_NET: usize = 48;
 const SKC_V6_DADDR: usize = 56;
 const SKC_V6_RCV_SADDR: usize = 72;
+const IPPROTO_TCP: u16 = 6;
 const IPPROTO_MPTCP: u16 = 262;
+/// First member of `struct socket`, likewise fixed.
+const SOCKET_STATE: usize = 0;
+const SS_CONNECTING: u32 = 2;
 const IFF_LOOPBACK: u32 = 8;
 const SOCK_DONE: u64 = 1 << 1;
 const S_IFMT: u16 = 0o170_000;
@@ -88,14 +92,11 @@ fn read_pointer(base: *const u8, offset: usize) -> Option<*const u8> {
     (pointer != 0).then_some(pointer as *const u8)
 }
 
-/// Where a `connect` call wants to. Without padding, so that it can be in a map.
-#[repr(C)]
-#[derive(Clone, Copy)]
+/// Where a `connect` call wants to.
 pub struct Destination {
     /// As in [`Flow`].
     pub ip: [u8; 16],
     pub port: u16,
-    reserved: [u16; 3],
 }
 
 impl Destination {
@@ -152,7 +153,6 @@ impl Destination {
         Some(Self {
             ip,
             port: u16::from_be_bytes(port),
-            reserved: [0; 3],
         })
     }
 }
@@ -191,9 +191,14 @@ impl Sock {
     /// An IPv4 or IPv6 TCP socket. MPTCP sockets (protocol 262) are not: their subflows are.
     #[inline(always)]
     pub fn is_tcp(self) -> bool {
-        const IPPROTO_TCP: u16 = 6;
         read::<u16>(self.0, offset!(sk_protocol)) == Some(IPPROTO_TCP)
             && matches!(read::<u16>(self.0, SKC_FAMILY), Some(AF_INET | AF_INET6))
+    }
+
+    /// An MPTCP socket, which has others below it.
+    #[inline(always)]
+    pub fn is_mptcp(self) -> bool {
+        or_zero::<u16>(self.0, offset!(sk_protocol)) == IPPROTO_MPTCP
     }
 
     /// A TCP socket itself, or the first one below an MPTCP socket: that is the connection we know.
@@ -202,11 +207,14 @@ impl Sock {
         if self.is_tcp() {
             return Some(self);
         }
-        if read::<u16>(self.0, offset!(sk_protocol)) == Some(IPPROTO_MPTCP) {
-            let first = known(offset!(first_subflow))?;
-            return read_pointer(self.0, first).map(Self);
-        }
-        None
+        self.is_mptcp().then(|| self.first_subflow()).flatten()
+    }
+
+    /// The first one below an MPTCP socket.
+    #[inline(always)]
+    pub fn first_subflow(self) -> Option<Self> {
+        let first = known(offset!(first_subflow))?;
+        read_pointer(self.0, first).map(Self)
     }
 
     /// Name of its upper-layer protocol, if it has one.
@@ -306,6 +314,13 @@ impl Sock {
         read_pointer(self.0, offset!(sk_socket)).is_some()
     }
 
+    /// Whether a `connect` call began an attempt whose end no call has told the application yet.
+    #[inline(always)]
+    pub fn is_connecting(self) -> bool {
+        read_pointer(self.0, offset!(sk_socket))
+            .is_some_and(|socket| or_zero::<u32>(socket, SOCKET_STATE) == SS_CONNECTING)
+    }
+
     /// Whether the socket's route leaves through the loopback device; `None` without a route.
     #[inline(always)]
     pub fn loopback_route(self) -> Option<bool> {
@@ -357,6 +372,44 @@ impl Sock {
     #[inline(always)]
     pub fn copied_seq(self) -> u32 {
         or_zero(self.0, offset!(copied_seq))
+    }
+}
+
+/// A `struct sock *` as a typed hook was called with it, which costs nothing to read.
+#[derive(Clone, Copy)]
+pub struct TypedSock(*const u8);
+
+impl TypedSock {
+    /// The argument itself: the verifier follows it from there.
+    #[inline(always)]
+    pub fn new(argument: *const u8) -> Self {
+        Self(argument)
+    }
+
+    #[inline(always)]
+    fn read<T: Copy>(self, offset: usize) -> T {
+        // SAFETY: the kernel calls with a live socket, and the verifier refuses an offset that is
+        // not of a member.
+        unsafe { self.0.add(offset).cast::<T>().read_volatile() }
+    }
+
+    /// As [`Sock::is_tcp`].
+    #[inline(always)]
+    pub fn is_tcp(self) -> bool {
+        self.read::<u16>(offset!(sk_protocol)) == IPPROTO_TCP
+            && matches!(self.read(SKC_FAMILY), AF_INET | AF_INET6)
+    }
+
+    /// As [`Sock::is_mptcp`].
+    #[inline(always)]
+    pub fn is_mptcp(self) -> bool {
+        self.read::<u16>(offset!(sk_protocol)) == IPPROTO_MPTCP
+    }
+
+    /// For everything else.
+    #[inline(always)]
+    pub fn plain(self) -> Sock {
+        Sock(self.0)
     }
 }
 

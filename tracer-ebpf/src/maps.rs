@@ -74,6 +74,10 @@ pub static CONNECTING: HashMap<u64, Attempt> = HashMap::with_max_entries(1024, 0
 pub static UNTRACKED: HashMap<u64, Untracked> =
     HashMap::with_max_entries(16_384, BPF_F_NO_PREALLOC);
 
+/// 1 once a connection found no room: until then nobody looks for marks.
+#[map]
+pub static ANY_UNTRACKED: Array<u32> = Array::with_max_entries(1, 0);
+
 /// Pids, uids and namespaces of the filter; small, so preallocated.
 #[map]
 pub static IDS: HashMap<IdKey, u8> = HashMap::with_max_entries(MAX_IDS, 0);

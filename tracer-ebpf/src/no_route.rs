@@ -17,14 +17,18 @@ use crate::{
 #[derive(Clone, Copy)]
 pub struct Attempt {
     sk: u64,
-    to: Destination,
+    /// Its `struct sockaddr *`, which is looked at if need be.
+    address: u64,
 }
 
 /// The running task calls `connect`.
 #[inline(always)]
-pub fn calls(sock: Sock, to: Destination) {
+pub fn calls(sock: Sock, address: *const u8) {
     if !gate_is_closed() && sock.state() == tcp_state::CLOSE {
-        let attempt = Attempt { sk: sock.key(), to };
+        let attempt = Attempt {
+            sk: sock.key(),
+            address: address as u64,
+        };
         // Without room, this attempt is not told if it fails so early.
         let _ = CONNECTING.insert(bpf_get_current_pid_tgid(), &attempt, u64::from(BPF_ANY));
     }
@@ -36,17 +40,19 @@ pub fn found() {
     let _ = CONNECTING.remove(bpf_get_current_pid_tgid());
 }
 
-/// `connect` returns.
+/// `connect` returns; `read` reads the address that it was called with.
 #[inline(always)]
-pub fn returned(result: i32) {
+pub fn returned(result: i32, read: impl FnOnce(*const u8) -> Option<Destination>) {
     let task = bpf_get_current_pid_tgid();
     let Some(attempt) = CONNECTING.get_ptr(task) else {
         return;
     };
     // SAFETY: only the running task removes its value, below.
-    let Attempt { sk, to } = unsafe { *attempt };
+    let Attempt { sk, address } = unsafe { *attempt };
     let _ = CONNECTING.remove(task);
-    if result < 0 {
+    if result < 0
+        && let Some(to) = read(address as *const u8)
+    {
         failed(Sock::new(sk as *const u8), &to, result.unsigned_abs());
     }
 }

@@ -83,6 +83,7 @@ pub fn insert(sock: Sock, missing: Option<(Counter, Reporter)>) -> Option<&'stat
         Some(_) => return None,
     };
     if let Err(error) = CONNECTIONS.insert(sock.key(), &NO_CONNECTION, u64::from(how)) {
+        untracked::note();
         // When this CPU was interrupted in the same hash bucket (EBUSY) the next program may try.
         if find(sock).is_none()
             && let Some((counter, reporter)) = missing

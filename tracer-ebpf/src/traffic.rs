@@ -17,10 +17,15 @@ use crate::{
 
 /// A send or receive call moved `bytes` (> 0). Process context: the running task called.
 #[inline(always)]
-pub fn moved(sock: Sock, send: bool, bytes: u64) {
+pub fn moved(sock: Sock, send: bool, bytes: u64, is_mptcp: impl FnOnce() -> bool) {
     let Some(epoch) = epoch() else { return };
     let Some(connection) = find(sock) else {
-        return moved_above(sock, epoch, send, bytes);
+        if is_mptcp() {
+            moved_above(sock, epoch, send, bytes);
+        } else if untracked::are_there() {
+            untracked::moved(sock, send, bytes);
+        }
+        return;
     };
     let bytes = if connection.is(flags::PRE_EXISTING | flags::SETTLES) {
         bytes.min(since_start(sock, connection, send))
@@ -56,13 +61,16 @@ fn since_start(sock: Sock, connection: &Connection, send: bool) -> u64 {
     u64::from(now.wrapping_sub(start).wrapping_sub(credited as u32))
 }
 
-/// The same on a socket that has no entry: it can be an MPTCP socket.
+/// The same on an MPTCP socket.
 #[inline(never)]
 fn moved_above(sock: Sock, epoch: u32, send: bool, bytes: u64) {
-    let Some(sock) = sock.of_tcp() else { return };
+    let Some(sock) = sock.first_subflow() else {
+        return;
+    };
     match find(sock) {
         Some(connection) => credit(sock, connection, epoch, send, bytes),
-        None => untracked::moved(sock, send, bytes),
+        None if untracked::are_there() => untracked::moved(sock, send, bytes),
+        None => {}
     }
 }
 

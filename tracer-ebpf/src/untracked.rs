@@ -17,7 +17,7 @@ use crate::{
     emit, filter,
     kernel::Sock,
     lifecycle::is_abort,
-    maps::{UNTRACKED, count},
+    maps::{ANY_UNTRACKED, UNTRACKED, count},
 };
 
 /// A program's place among those that report the same event, in the order in which they run.
@@ -60,6 +60,22 @@ static NEW: Untracked = Untracked {
     before_rx: 0,
 };
 
+/// Whether any connection found no room so far. If not, one without an entry is none of ours: the
+/// filter rejected it. Where the kernel preempts programs, all that report a birth can be skipped.
+#[inline(always)]
+pub fn are_there() -> bool {
+    emit::wants(feature::PREEMPTIBLE) || ANY_UNTRACKED.get(0).is_some_and(|any| *any != 0)
+}
+
+/// From now on there are.
+#[inline(always)]
+pub fn note() {
+    if let Some(any) = ANY_UNTRACKED.get_ptr_mut(0) {
+        // SAFETY: an aligned word that only ever becomes 1.
+        unsafe { any.write_volatile(1) }
+    }
+}
+
 #[inline(always)]
 fn mark(sock: Sock) -> Option<&'static mut Untracked> {
     let mark = UNTRACKED.get_ptr_mut(sock.key())?;
@@ -72,6 +88,9 @@ fn mark(sock: Sock) -> Option<&'static mut Untracked> {
 /// then, because it is counted so.
 #[inline(always)]
 pub fn is_marked(sock: Sock) -> bool {
+    if !are_there() {
+        return false;
+    }
     match mark(sock) {
         // The socket was disconnected, and connects again.
         Some(old) if old.done & done::CLOSED != 0 => {
@@ -101,8 +120,8 @@ pub fn carried_before(sock: Sock, tx: u64, rx: u64) {
     }
 }
 
-/// A send or receive call moved `bytes`.
-#[inline(always)]
+/// A send or receive call moved `bytes`, and [`are_there`].
+#[inline(never)]
 pub fn moved(sock: Sock, send: bool, bytes: u64) {
     if sock.is_stream() && filter::would_trace(sock, false) {
         let counter = if send {
@@ -118,7 +137,7 @@ pub fn moved(sock: Sock, send: bool, bytes: u64) {
 /// not tell when it was made.
 #[inline(always)]
 pub fn attempted(sock: Sock, reporter: Reporter) {
-    if reporter == Reporter::Last && filter::was_undecided(sock) {
+    if are_there() && reporter == Reporter::Last && filter::was_undecided(sock) {
         count(Counter::TableFullOutbound, 1);
     }
 }
@@ -126,6 +145,9 @@ pub fn attempted(sock: Sock, reporter: Reporter) {
 /// A process accepted.
 #[inline(never)]
 pub fn accepted(sock: Sock, reporter: Reporter) {
+    if !are_there() {
+        return;
+    }
     let counts = match mark(sock) {
         Some(mark) => {
             let is_new = mark.done & done::ACCEPTED == 0;
@@ -142,6 +164,9 @@ pub fn accepted(sock: Sock, reporter: Reporter) {
 /// TCP is over. Where calls do not tell what they move, the kernel's counters do now.
 #[inline(never)]
 pub fn closed(sock: Sock, old_state: u8, reporter: Reporter) {
+    if !are_there() {
+        return;
+    }
     let mut mark = mark(sock);
     match &mut mark {
         Some(mark) if mark.done & done::CLOSED != 0 => return,
@@ -184,6 +209,9 @@ pub fn closed(sock: Sock, old_state: u8, reporter: Reporter) {
 /// The socket is gone: counts what was read after `->CLOSE`.
 #[inline(never)]
 pub fn released(sock: Sock) {
+    if !are_there() {
+        return;
+    }
     let Some(&mut Untracked {
         done,
         copied_seq,

@@ -9,7 +9,10 @@ use aya_ebpf::{
 use tracer_common::classic::{LENGTH_FLAGS, LENGTH_RESULT, LENGTH_SOCK};
 
 use super::classic;
-use crate::{kernel::Sock, traffic};
+use crate::{
+    kernel::{Sock, TypedSock},
+    traffic,
+};
 
 /// Reads that leave the data where it is, or return our own packets.
 const NOT_DATA: i32 = MSG_PEEK | MSG_ERRQUEUE;
@@ -18,13 +21,15 @@ const MSG_ERRQUEUE: i32 = 0x2000;
 
 #[btf_tracepoint(function = "sock_send_length")]
 fn send_length(ctx: BtfTracePointContext) -> i32 {
-    sent(Sock::new(ctx.arg(0)), ctx.arg(1));
+    let sock = TypedSock::new(ctx.arg(0));
+    sent(sock.plain(), ctx.arg(1), || sock.is_mptcp());
     0
 }
 
 #[btf_tracepoint(function = "sock_recv_length")]
 fn recv_length(ctx: BtfTracePointContext) -> i32 {
-    received(Sock::new(ctx.arg(0)), ctx.arg(1), ctx.arg(2));
+    let sock = TypedSock::new(ctx.arg(0));
+    received(sock.plain(), ctx.arg(1), ctx.arg(2), || sock.is_mptcp());
     0
 }
 
@@ -32,7 +37,7 @@ fn recv_length(ctx: BtfTracePointContext) -> i32 {
 #[tracepoint]
 fn send_length_classic(ctx: TracePointContext) -> u32 {
     let sock = Sock::new(classic::read(&ctx, LENGTH_SOCK));
-    sent(sock, classic::read(&ctx, LENGTH_RESULT));
+    sent(sock, classic::read(&ctx, LENGTH_RESULT), || sock.is_mptcp());
     0
 }
 
@@ -41,20 +46,23 @@ fn send_length_classic(ctx: TracePointContext) -> u32 {
 fn recv_length_classic(ctx: TracePointContext) -> u32 {
     let sock = Sock::new(classic::read(&ctx, LENGTH_SOCK));
     let flags = classic::read(&ctx, LENGTH_FLAGS);
-    received(sock, classic::read(&ctx, LENGTH_RESULT), flags);
+    let result = classic::read(&ctx, LENGTH_RESULT);
+    received(sock, result, flags, || sock.is_mptcp());
     0
 }
 
+/// Whether it is of MPTCP is asked of unknown sockets only.
 #[inline(always)]
-pub(super) fn sent(sock: Sock, result: i32) {
+pub(super) fn sent(sock: Sock, result: i32, is_mptcp: impl FnOnce() -> bool) {
     if result > 0 {
-        traffic::moved(sock, true, result as u64);
+        traffic::moved(sock, true, result as u64, is_mptcp);
     }
 }
 
+/// Likewise.
 #[inline(always)]
-pub(super) fn received(sock: Sock, result: i32, flags: i32) {
+pub(super) fn received(sock: Sock, result: i32, flags: i32, is_mptcp: impl FnOnce() -> bool) {
     if result > 0 && flags & NOT_DATA == 0 {
-        traffic::moved(sock, false, result as u64);
+        traffic::moved(sock, false, result as u64, is_mptcp);
     }
 }

@@ -11,7 +11,8 @@ const FLAGS: usize = 3;
 
 #[fexit(function = "mptcp_sendmsg")]
 fn mptcp_send_fexit(ctx: FExitContext) -> i32 {
-    sent(Sock::new(ctx.arg(0)), ctx.ret().unwrap_or_default());
+    let result = ctx.ret().unwrap_or_default();
+    sent(Sock::new(ctx.arg(0)), result, || true);
     0
 }
 
@@ -19,6 +20,6 @@ fn mptcp_send_fexit(ctx: FExitContext) -> i32 {
 #[fexit(function = "mptcp_recvmsg")]
 fn mptcp_recv_fexit(ctx: FExitContext) -> i32 {
     let result = ctx.ret().unwrap_or_default();
-    received(Sock::new(ctx.arg(0)), result, ctx.arg(FLAGS));
+    received(Sock::new(ctx.arg(0)), result, ctx.arg(FLAGS), || true);
     0
 }

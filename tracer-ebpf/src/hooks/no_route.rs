@@ -24,13 +24,13 @@ macro_rules! fentry_and_fexit {
     ($function:literal, $entry:ident, $exit:ident) => {
         #[fentry(function = $function)]
         fn $entry(ctx: FEntryContext) -> i32 {
-            calls(ctx.arg(0), ctx.arg(1));
+            no_route::calls(Sock::new(ctx.arg(0)), ctx.arg(1));
             0
         }
 
         #[fexit(function = $function)]
         fn $exit(ctx: FExitContext) -> i32 {
-            no_route::returned(ctx.arg(RESULT));
+            no_route::returned(ctx.arg(RESULT), Destination::of_kernel);
             0
         }
     };
@@ -42,14 +42,14 @@ fentry_and_fexit!("tcp_v6_connect", route_v6_fentry, route_v6_fexit);
 #[kprobe]
 fn route_kprobe(ctx: ProbeContext) -> u32 {
     if let (Some(sk), Some(address)) = (ctx.arg(0), ctx.arg(1)) {
-        calls(sk, address);
+        no_route::calls(Sock::new(sk), address);
     }
     0
 }
 
 #[kretprobe]
 fn route_kretprobe(ctx: RetProbeContext) -> u32 {
-    no_route::returned(ctx.ret());
+    no_route::returned(ctx.ret(), Destination::of_kernel);
     0
 }
 
@@ -65,9 +65,10 @@ fn connect_enter(ctx: TracePointContext) -> u32 {
     };
     if let Some(sock) = TaskStruct::current().socket(fd as u32)
         && sock.is_tcp()
-        && let Some(to) = Destination::of_caller(address)
+        // A call that only fetches the error of an attempt that is over is none.
+        && !sock.is_connecting()
     {
-        no_route::calls(sock, to);
+        no_route::calls(sock, address);
     }
     0
 }
@@ -75,14 +76,7 @@ fn connect_enter(ctx: TracePointContext) -> u32 {
 #[tracepoint]
 fn connect_exit(ctx: TracePointContext) -> u32 {
     if let Some(result) = classic::result(&ctx) {
-        no_route::returned(result as i32);
+        no_route::returned(result as i32, Destination::of_caller);
     }
     0
-}
-
-#[inline(always)]
-fn calls(sk: *const u8, address: *const u8) {
-    if let Some(to) = Destination::of_kernel(address) {
-        no_route::calls(Sock::new(sk), to);
-    }
 }

@@ -20,13 +20,18 @@ use tracer_common::{
 };
 
 use super::classic;
-use crate::{emit, kernel::Sock, lifecycle, untracked::Reporter};
+use crate::{
+    emit,
+    kernel::{Sock, TypedSock},
+    lifecycle,
+    untracked::Reporter,
+};
 
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn set_state(ctx: BtfTracePointContext) -> i32 {
     let (sock, old, new) = arguments(&ctx);
-    if sock.is_tcp() {
-        report(sock, old, new, Reporter::Last);
+    if tells(old, new) && sock.is_tcp() {
+        report(sock.plain(), old, new, Reporter::Last);
     }
     0
 }
@@ -39,8 +44,9 @@ fn set_state(ctx: BtfTracePointContext) -> i32 {
 fn set_state_again(ctx: BtfTracePointContext) -> i32 {
     let (sock, old, new) = arguments(&ctx);
     // The others are changed by tasks, which interrupt nobody, but can be preempted.
-    if (matches!(new, ESTABLISHED | CLOSE) || emit::wants(feature::PREEMPTIBLE)) && sock.is_tcp() {
-        report(sock, old, new, Reporter::First);
+    let is_ours = matches!(new, ESTABLISHED | CLOSE) || emit::wants(feature::PREEMPTIBLE);
+    if is_ours && tells(old, new) && sock.is_tcp() {
+        report(sock.plain(), old, new, Reporter::First);
     }
     0
 }
@@ -55,18 +61,28 @@ fn set_state_classic(ctx: TracePointContext) -> u32 {
         classic::read(&ctx, STATE_OLD),
         classic::read(&ctx, STATE_NEW),
     );
-    let sock = Sock::new(sock);
-    if sock.is_tcp() {
-        report(sock, old as u8, new as u8, Reporter::First);
+    let (sock, old, new) = (Sock::new(sock), old as u8, new as u8);
+    if tells(old, new) && sock.is_tcp() {
+        report(sock, old, new, Reporter::First);
     }
     0
 }
 
 #[inline(always)]
-fn arguments(ctx: &BtfTracePointContext) -> (Sock, u8, u8) {
+fn arguments(ctx: &BtfTracePointContext) -> (TypedSock, u8, u8) {
     let old: i32 = ctx.arg(1);
     let new: i32 = ctx.arg(2);
-    (Sock::new(ctx.arg(0)), old as u8, new as u8)
+    (TypedSock::new(ctx.arg(0)), old as u8, new as u8)
+}
+
+/// Whether the change is one that [`report`] does anything for.
+#[inline(always)]
+fn tells(old: u8, new: u8) -> bool {
+    match new {
+        SYN_SENT | ESTABLISHED | FIN_WAIT1 | LAST_ACK => true,
+        CLOSE => old != LISTEN,
+        _ => false,
+    }
 }
 
 #[inline(always)]
@@ -75,7 +91,6 @@ fn report(sock: Sock, old: u8, new: u8, reporter: Reporter) {
         SYN_SENT => lifecycle::opened(sock, reporter),
         ESTABLISHED => lifecycle::established(sock, old, reporter),
         FIN_WAIT1 | LAST_ACK => lifecycle::closing(sock),
-        CLOSE if old != LISTEN => lifecycle::closed(sock, old, reporter),
-        _ => {}
+        _ => lifecycle::closed(sock, old, reporter),
     }
 }

@@ -170,6 +170,13 @@ const FIXED: &[Fixed] = &[
         optional: true,
         ..common("skc_v6_rcv_saddr", 72, 16)
     },
+    Fixed {
+        structure: "socket",
+        path: "state",
+        offset: 0,
+        size: Some(4),
+        optional: false,
+    },
     base("sock", "__sk_common"),
     base("inet_sock", "sk"),
     base("inet_connection_sock", "icsk_inet"),

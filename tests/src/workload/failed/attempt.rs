@@ -89,7 +89,7 @@ impl How {
         let (error, local, ended) = match result {
             Err(Errno::INPROGRESS) if self == Self::Nonblocking => {
                 let local = address(socket)?;
-                let (error, ended) = wait(socket, from_ns)?;
+                let (error, ended) = wait(socket, remote, from_ns)?;
                 (error, local, ended)
             }
             // A socket that was bound keeps its port.
@@ -148,8 +148,8 @@ fn errno_of(error: &std::io::Error) -> Errno {
     Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
 
-/// Waits for the error of a pending attempt.
-fn wait(socket: &OwnedFd, from_ns: u64) -> anyhow::Result<(Errno, Span)> {
+/// Waits for the error of a pending attempt, and fetches it with a second call.
+fn wait(socket: &OwnedFd, remote: SocketAddr, from_ns: u64) -> anyhow::Result<(Errno, Span)> {
     let mut seen = Seen::since(from_ns);
     while poll(&mut [PollFd::new(socket, PollFlags::OUT)], Some(&LOOK))? == 0 {
         seen.look(socket)?;
@@ -157,8 +157,8 @@ fn wait(socket: &OwnedFd, from_ns: u64) -> anyhow::Result<(Errno, Span)> {
     // Poll can return before the state changes (5.13+, IPv4), and asking for the error clears it: who
     // asks that early takes it away from everybody who looks at the socket when it does.
     let span = outlast(socket, seen)?;
-    let error = sockopt::socket_error(socket)?;
-    Ok((error.err().context("the attempt did not fail")?, span))
+    let error = rustix::net::connect(socket, &remote).err();
+    Ok((error.context("the attempt did not fail")?, span))
 }
 
 /// An ICMP error that comes while a call has the socket is told to the application at once, but the

@@ -102,7 +102,11 @@ fn model() -> Model {
             vec![("f_inode", "ptr", 32), ("private_data", "ptr", 24)],
         ),
         ("inode", 616, vec![("i_mode", "u16", 4)]),
-        ("socket", 128, vec![("file", "ptr", 16), ("sk", "ptr", 24)]),
+        (
+            "socket",
+            128,
+            vec![("state", "u32", 0), ("file", "ptr", 16), ("sk", "ptr", 24)],
+        ),
     ]);
     model
 }
