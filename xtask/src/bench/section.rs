@@ -1,0 +1,25 @@
+//! What a part of the bench has to say.
+
+use serde_json::Value;
+
+/// A part's result.
+#[derive(Debug)]
+pub(crate) struct Section {
+    /// Its name, also in the JSON report.
+    pub(crate) name: &'static str,
+    /// For the terminal.
+    pub(crate) text: String,
+    /// For the README, between the lines `<!-- bench NAME: … -->` and `<!-- end of bench NAME -->`.
+    pub(crate) markdown: String,
+    /// All figures, raw and computed.
+    pub(crate) json: Value,
+    /// Whether nothing that we measured was wrong.
+    pub(crate) sound: bool,
+}
+
+impl Section {
+    /// What the README's lines around it say.
+    pub(crate) fn marker(&self) -> String {
+        format!("bench {}", self.name)
+    }
+}
