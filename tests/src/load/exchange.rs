@@ -3,13 +3,15 @@
 use anyhow::Result;
 
 use super::Load;
+use super::idle::Idle;
 use super::pair::{Pair, listen};
 use super::report::Did;
 
 /// 100 bytes there and back over one connection after the other.
 pub(super) struct Exchange {
     busy: Vec<Pair>,
-    idle: Vec<Pair>,
+    idle: usize,
+    _idle: Option<Idle>,
     next: usize,
 }
 
@@ -19,14 +21,12 @@ impl Exchange {
         let listener = listen()?;
         // Before the load is ready: part of nothing.
         let mut did = Did::default();
-        let mut pairs = |count| {
-            (0..count)
-                .map(|_| Pair::new(&listener, &mut did))
-                .collect::<Result<Vec<_>>>()
-        };
+        let others = (idle > 0).then(|| Idle::new(&listener, idle)).transpose()?;
+        let busy = (0..busy).map(|_| Pair::new(&listener, &mut did));
         Ok(Self {
-            idle: pairs(idle)?,
-            busy: pairs(busy)?,
+            busy: busy.collect::<Result<_>>()?,
+            idle,
+            _idle: others,
             next: 0,
         })
     }
@@ -40,6 +40,6 @@ impl Load for Exchange {
     }
 
     fn open(&self) -> usize {
-        2 * (self.busy.len() + self.idle.len())
+        2 * (self.busy.len() + self.idle)
     }
 }

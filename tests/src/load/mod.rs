@@ -7,13 +7,14 @@
 mod bulk;
 mod churn;
 mod exchange;
+mod idle;
 mod pair;
 pub mod report;
 
 use std::io::{BufRead as _, Write as _, stdin, stdout};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
@@ -51,6 +52,9 @@ enum Kind {
     Bulk,
     /// `ping-pong` beside many connections that do nothing
     Idle,
+    /// No load: the process that has the other ends of `idle`
+    #[value(hide = true)]
+    Clients,
 }
 
 /// Something that can be done again and again.
@@ -70,7 +74,9 @@ pub fn main() -> Result<()> {
         cores.set(core);
         sched_setaffinity(None, &cores).with_context(|| format!("core {core} is not ours"))?;
     }
-    // Before anything is counted: no core is shared with who asks.
+    if let Kind::Clients = args.load {
+        return idle::clients(args.connections);
+    }
     let namespace = Namespace::new();
     namespace.enter();
     let mut load = args.load()?;
@@ -95,10 +101,8 @@ impl Args {
             Kind::Churn => Box::new(churn::Churn::new()?),
             Kind::PingPong => Box::new(exchange::Exchange::new(BUSY, 0)?),
             Kind::Bulk => Box::new(bulk::Bulk::new()?),
-            Kind::Idle => {
-                allow_descriptors(2 * (self.connections + BUSY))?;
-                Box::new(exchange::Exchange::new(BUSY, self.connections)?)
-            }
+            Kind::Idle => Box::new(exchange::Exchange::new(BUSY, self.connections)?),
+            Kind::Clients => bail!("no load"),
         })
     }
 }
@@ -137,7 +141,7 @@ fn cpu_ns() -> u64 {
 
 /// Raises the soft limit, and the hard one where that is too low.
 fn allow_descriptors(count: usize) -> Result<()> {
-    let wanted = u64::try_from(count)? + 64;
+    let wanted = u64::try_from(count + 2 * BUSY)? + 64;
     let hard = getrlimit(Resource::Nofile).maximum;
     let limit = Rlimit {
         current: Some(wanted),

@@ -22,10 +22,15 @@ pub(super) fn listen() -> Result<TcpListener> {
     TcpListener::bind(ADDRESS).with_context(|| format!("listening on {ADDRESS}"))
 }
 
+/// A connection to the listener.
+pub(super) fn connect() -> Result<TcpStream> {
+    TcpStream::connect(SocketAddr::V4(ADDRESS)).with_context(|| format!("connecting to {ADDRESS}"))
+}
+
 impl Pair {
     /// Connects and accepts: the kernel completes the handshake inside the call that connects.
     pub(super) fn new(listener: &TcpListener, did: &mut Did) -> Result<Self> {
-        let client = TcpStream::connect(SocketAddr::V4(ADDRESS)).context("connecting")?;
+        let client = connect()?;
         did.client.connections += 1;
         let (server, _) = listener.accept().context("accepting")?;
         did.server.connections += 1;
