@@ -35,6 +35,8 @@ use super::section::Section;
 use crate::workspace;
 
 #[derive(clap::Args)]
+// The name would be that of all parts' options.
+#[group(id = "host")]
 pub(crate) struct Args {
     /// Only these loads
     #[arg(long, value_enum, value_delimiter = ',', value_name = "LOAD")]
