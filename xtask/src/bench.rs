@@ -79,9 +79,25 @@ fn write_readme(sections: &[Section]) -> Result<()> {
     let path = workspace::root()?.join("README.md");
     let mut text = fs::read_to_string(&path).context("cannot read README.md")?;
     for section in sections {
-        text = readme::with_section(&text, &section.marker(), &section.markdown)?;
+        text = readme::with_section(&text, &section::marker(section.name), &section.markdown)?;
     }
     fs::write(&path, text).context("cannot write README.md")?;
     cmd::say("README.md is written");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_has_a_place_for_each_part() {
+        let path = workspace::root().unwrap().join("README.md");
+        let readme = fs::read_to_string(path).unwrap();
+        for part in Part::value_variants() {
+            let name = part.to_possible_value().unwrap();
+            let marker = section::marker(name.get_name());
+            assert!(readme::section(&readme, &marker).is_ok(), "{marker}");
+        }
+    }
 }

@@ -13,7 +13,7 @@ use super::report::Did;
 /// Connect, request, answer, close.
 ///
 /// The client closes first, in order. The server answers that with a reset, as programs do that do
-/// not linger: so nothing stays in TIME_WAIT, and the ten-millionth connection finds its port as
+/// not linger: so nothing stays in `TIME_WAIT`, and the ten-millionth connection finds its port as
 /// easily as the first one.
 pub(super) struct Churn {
     listener: TcpListener,

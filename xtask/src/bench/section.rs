@@ -17,9 +17,7 @@ pub(crate) struct Section {
     pub(crate) sound: bool,
 }
 
-impl Section {
-    /// What the README's lines around it say.
-    pub(crate) fn marker(&self) -> String {
-        format!("bench {}", self.name)
-    }
+/// What the README's lines around a part's section say.
+pub(crate) fn marker(name: &str) -> String {
+    format!("bench {name}")
 }

@@ -57,7 +57,7 @@ fn coverage(count: usize, outside: usize) -> f64 {
     let mut tail = 0.0;
     for below in 0..=outside {
         tail += term;
-        term = term * ratio(count - below, below + 1);
+        term *= ratio(count - below, below + 1);
     }
     (1.0 - 2.0 * tail).max(0.0)
 }

@@ -170,14 +170,7 @@ fn line(row: &Row) -> String {
 
 /// What has to be known to read the figures.
 fn notes(results: &Results) -> Vec<String> {
-    let mut notes = Vec::new();
-    let figures = results.rows.iter().filter_map(|row| row.figures.as_ref());
-    let least = figures.map(|figures| figures.throughput.count).max();
-    notes.push(format!(
-        "throughput by that without, the median of up to {} pairs, with the interval that has the \
-         true median with 95 % (99 % for nothing)",
-        least.unwrap_or_default()
-    ));
+    let mut notes = vec![sureness(results)];
     let distrusted = results.distrusted();
     if distrusted.is_empty() {
         notes.push(format!("`{NULL}` comes out at 1 in each load"));
@@ -214,6 +207,21 @@ fn notes(results: &Results) -> Vec<String> {
         ));
     }
     notes
+}
+
+/// How the ratios were made, and how sure they are.
+fn sureness(results: &Results) -> String {
+    let figures = results.rows.iter().filter_map(|row| row.figures.as_ref());
+    let medians = figures.map(|figures| &figures.throughput);
+    let most = medians.clone().map(|median| median.count).max();
+    let sides = medians.filter(|median| Some(median.count) == most);
+    let least = sides.map(|median| median.confidence).fold(1.0, f64::min);
+    format!(
+        "a ratio is the throughput with a side by that without: the median of {} pairs of slices, \
+         and the interval that has the true median with at least {:.0} %",
+        most.unwrap_or_default(),
+        (100.0 * least).floor()
+    )
 }
 
 fn interval(median: &Median) -> String {
