@@ -6,7 +6,8 @@ use anyhow::{Result, bail};
 
 use crate::{cmd, debian};
 
-const PACKAGES: [&str; 6] = [
+/// The tools, and what starts them.
+pub(crate) const PACKAGES: [&str; 6] = [
     "iproute2",
     "libbpf-tools",
     "nethogs",

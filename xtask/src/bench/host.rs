@@ -1,6 +1,7 @@
 //! Live cost on this machine: loads on one core, with and without a side on another.
 
 mod load;
+mod machine;
 mod measure;
 mod reported;
 mod result;
@@ -27,6 +28,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use self::{
     load::Kind,
+    machine::Machine,
     measure::{Bench, Pace},
     result::Results,
     sides::{NULL, SIDES, Side},
@@ -95,6 +97,8 @@ pub(crate) fn run(args: &Args) -> Result<Section> {
         bail!("only root can trace and make network namespaces: run `sudo cargo xtask bench`");
     }
     let built = workspace::build_release(&[("tracer", "conntracer"), ("tests", "load")])?;
+    // Before this process may use one core only.
+    let machine = Machine::read();
     let [load_core, side_core] = cores()?;
     // This process and the sides, which inherit it, keep off the load's core.
     let mut own = CpuSet::new();
@@ -112,7 +116,7 @@ pub(crate) fn run(args: &Args) -> Result<Section> {
     for kind in args.loads() {
         cells.extend(bench.load(kind, &args.sides())?);
     }
-    Results::new(cells).section()
+    Results::new(machine, cells).section()
 }
 
 /// Two of the cores that this process may use: the load's, and that of everybody else.

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::{
     load::Kind,
+    machine::Machine,
     measure::{Cell, Pair},
     report::Ran,
     sides::NULL,
@@ -60,16 +61,18 @@ pub(crate) struct Figures {
 /// All of it.
 #[derive(Debug)]
 pub(crate) struct Results {
+    pub(crate) machine: Machine,
     pub(crate) cells: Vec<Cell>,
     pub(crate) rows: Vec<Row>,
     pub(crate) targets: Vec<Outcome>,
 }
 
 impl Results {
-    pub(crate) fn new(cells: Vec<Cell>) -> Self {
+    pub(crate) fn new(machine: Machine, cells: Vec<Cell>) -> Self {
         let rows: Vec<Row> = cells.iter().map(Row::of).collect();
         let targets = targets::outcomes(&rows);
         Self {
+            machine,
             cells,
             rows,
             targets,
@@ -106,6 +109,7 @@ impl Results {
             json: json!({
                 "trustworthy": distrusted.is_empty(),
                 "not_trustworthy": distrusted,
+                "machine": self.machine,
                 "rows": self.rows,
                 "targets": self.targets,
                 "raw": serde_json::to_value(&self.cells)?,
@@ -238,7 +242,7 @@ pub(crate) mod tests {
     #[test]
     fn a_run_whose_nothing_costs_something_is_not_trusted() {
         let results = |ratios: &[f64]| {
-            let mut results = Results::new(Vec::new());
+            let mut results = Results::new(Machine::default(), Vec::new());
             results.rows.push(row(NULL, Kind::Bulk, ratios));
             results
         };
@@ -252,7 +256,7 @@ pub(crate) mod tests {
             let mut row = row(side, Kind::Churn, &[1.0]);
             let figures = row.figures.as_mut().unwrap();
             figures.verdict = Verdict::of([Check::new("accepts", 1, 2)], vec![]);
-            let mut results = Results::new(Vec::new());
+            let mut results = Results::new(Machine::default(), Vec::new());
             results.rows.push(row);
             results.mistakes()
         };

@@ -111,10 +111,9 @@ impl Running {
             let reason = self.files.reason();
             return Ok(Err(format!("it ended by itself, {status}: {reason}")));
         }
-        self.signal(Signal::INT);
+        self.interrupt();
         let since = Instant::now();
         while self.child.try_wait()?.is_none() {
-            // A shell waits for its child before it heeds the signal.
             if since.elapsed() > PATIENCE {
                 self.over = false;
                 return Ok(Err(format!("it did not end within {PATIENCE:?}")));
@@ -124,9 +123,13 @@ impl Running {
         Ok(Ok(self.files.clone()))
     }
 
-    fn signal(&self, signal: Signal) {
-        // A process that is gone needs none.
-        let _ = kill_process(Pid::from_child(&self.child), signal);
+    /// To its children, too: a shell waits for them before it heeds a signal.
+    fn interrupt(&self) {
+        let pids = usage::tree(self.pid()).into_iter();
+        for pid in pids.filter_map(|pid| Pid::from_raw(pid.try_into().ok()?)) {
+            // A process that is gone needs none.
+            let _ = kill_process(pid, Signal::INT);
+        }
     }
 
     fn is_ready(&self, ready: Ready) -> bool {

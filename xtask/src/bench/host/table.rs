@@ -170,7 +170,7 @@ fn line(row: &Row) -> String {
 
 /// What has to be known to read the figures.
 fn notes(results: &Results) -> Vec<String> {
-    let mut notes = vec![sureness(results)];
+    let mut notes = vec![sureness(results), results.machine.text()];
     let distrusted = results.distrusted();
     if distrusted.is_empty() {
         notes.push(format!("`{NULL}` comes out at 1 in each load"));
@@ -242,12 +242,13 @@ fn mebibytes(bytes: u64) -> String {
 mod tests {
     use super::*;
     use crate::bench::host::{
+        machine::Machine,
         result::tests::row,
         verdict::{Check, Verdict},
     };
 
     fn results(rows: Vec<Row>) -> Results {
-        let mut results = Results::new(Vec::new());
+        let mut results = Results::new(Machine::default(), Vec::new());
         results.targets = crate::bench::host::targets::outcomes(&rows);
         results.rows = rows;
         results

@@ -45,7 +45,7 @@ pub(crate) fn handles_interrupt(pid: u32) -> bool {
 }
 
 /// The process and its descendants.
-fn tree(pid: u32) -> Vec<u32> {
+pub(crate) fn tree(pid: u32) -> Vec<u32> {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let name = entry.file_name();
