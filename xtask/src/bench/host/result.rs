@@ -126,13 +126,15 @@ impl Row {
             load: cell.load,
             side: cell.side,
             refused: cell.refused.clone(),
-            figures: Figures::of(&cell.pairs, level),
+            // Elsewhere most records are of connections that are older than the slice.
+            figures: Figures::of(&cell.pairs, level, cell.load == Kind::Churn),
         }
     }
 }
 
 impl Figures {
-    fn of(pairs: &[Pair], level: f64) -> Option<Self> {
+    /// Whether the events are mostly such as happened in the slices is for the caller to know.
+    fn of(pairs: &[Pair], level: f64, counts_events: bool) -> Option<Self> {
         let by = |of: fn(&Ran) -> f64| {
             let ratios = pairs.iter().map(|pair| {
                 let without = f64::midpoint(of(&pair.before), of(&pair.after));
@@ -159,9 +161,8 @@ impl Figures {
             own_cpu_percent: median(&own_cpu)?,
             memory: most.fold(Memory::default(), Memory::max),
             at_rest: at_rest.max().unwrap_or_default(),
-            // Of a few there are some that have nothing to do with the load.
             cpu_ns_per_1000_events: events
-                .filter(|events| *events >= 1000)
+                .filter(|events| counts_events && *events > 0)
                 .map(|events| float(cpu) * 1000.0 / float(events)),
             events,
             lost: sum(|pair| pair.reported.lost),
@@ -234,7 +235,8 @@ pub(crate) mod tests {
 
     #[test]
     fn a_drift_of_the_machine_is_no_cost() {
-        let figures = Figures::of(&[pair(1000, 900, 800), pair(800, 700, 600)], LEVEL).unwrap();
+        let figures =
+            Figures::of(&[pair(1000, 900, 800), pair(800, 700, 600)], LEVEL, true).unwrap();
         assert!((figures.throughput.value - 1.0).abs() < 1e-9);
         assert!((figures.own_cpu_percent - 2.0).abs() < 1e-9);
     }

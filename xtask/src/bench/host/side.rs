@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{
     report,
-    sides::{Ready, Side},
+    sides::{Output, Ready, Side},
     usage,
 };
 use crate::cmd;
@@ -34,6 +34,7 @@ pub(crate) struct Place<'a> {
 #[derive(Debug)]
 pub(crate) struct Running {
     child: Child,
+    output: Output,
     files: Files,
     /// Whether it has been stopped.
     over: bool,
@@ -77,6 +78,7 @@ impl Running {
             .with_context(|| format!("cannot run `{}`", cmd::shell(&command)))?;
         let mut running = Self {
             child,
+            output: side.output,
             files,
             over: false,
         };
@@ -111,7 +113,12 @@ impl Running {
             let reason = self.files.reason();
             return Ok(Err(format!("it ended by itself, {status}: {reason}")));
         }
-        self.interrupt();
+        // Tools tell what they counted when they are interrupted. For others that is not sure to be
+        // the end: a program inherits that SIGINT is ignored.
+        self.signal(match self.output {
+            Output::Nothing => Signal::TERM,
+            _ => Signal::INT,
+        });
         let since = Instant::now();
         while self.child.try_wait()?.is_none() {
             if since.elapsed() > PATIENCE {
@@ -124,11 +131,11 @@ impl Running {
     }
 
     /// To its children, too: a shell waits for them before it heeds a signal.
-    fn interrupt(&self) {
+    fn signal(&self, signal: Signal) {
         let pids = usage::tree(self.pid()).into_iter();
         for pid in pids.filter_map(|pid| Pid::from_raw(pid.try_into().ok()?)) {
             // A process that is gone needs none.
-            let _ = kill_process(pid, Signal::INT);
+            let _ = kill_process(pid, signal);
         }
     }
 

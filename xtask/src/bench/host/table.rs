@@ -59,7 +59,11 @@ fn side(name: &str, rows: &[&Row], loads: &[Kind]) -> Vec<String> {
         None => "–".to_owned(),
     };
     cells.extend(loads.iter().map(ratio));
-    cells.push(format!("{:.1} %", first.own_cpu_percent));
+    cells.push(format!(
+        "{:.1} %{}",
+        first.own_cpu_percent,
+        per_event(first)
+    ));
     let most = figures.iter().map(|figures| figures.memory);
     cells.push(memory(most.fold(Memory::default(), Memory::max)));
     let lost: Option<u64> = figures.iter().map(|figures| figures.lost).sum();
@@ -149,12 +153,8 @@ fn line(row: &Row) -> String {
         return format!("{:26} does not run here: {why}", row.side);
     };
     let count = |count: Option<u64>| count.map_or("–".to_owned(), |count| count.to_string());
-    let per_1000 = figures.cpu_ns_per_1000_events;
-    let per_1000 = per_1000.map_or(String::new(), |ns| {
-        format!(", {:.2} ms of CPU for 1,000 events", ns / 1e6)
-    });
     format!(
-        "{:26} {:22} {:22} {:>6.1} % {:>8} {:>8} {:>8} {:>9} {:>6}  {}{per_1000}",
+        "{:26} {:22} {:22} {:>6.1} % {:>8} {:>8} {:>8} {:>9} {:>6}  {}{}",
         row.side,
         interval(&figures.throughput),
         interval(&figures.load_cpu),
@@ -165,7 +165,15 @@ fn line(row: &Row) -> String {
         count(figures.events),
         count(figures.lost),
         figures.verdict.text(sides::is_ours(row.side)),
+        per_event(figures),
     )
+}
+
+fn per_event(figures: &Figures) -> String {
+    let cpu = figures.cpu_ns_per_1000_events;
+    cpu.map_or(String::new(), |ns| {
+        format!(", {:.2} ms for 1,000 events", ns / 1e6)
+    })
 }
 
 /// What has to be known to read the figures.
