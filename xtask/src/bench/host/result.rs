@@ -27,6 +27,9 @@ const LEVEL: f64 = 0.95;
 /// value by chance more often than one alone.
 const NULL_LEVEL: f64 = 0.99;
 
+/// With less of its core, what the load did is what others left to it.
+const LEAST_SHARE: f64 = 0.95;
+
 /// One load with one side.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
@@ -43,6 +46,8 @@ pub(crate) struct Figures {
     pub(crate) throughput: Median,
     /// CPU time of the load for an operation, by that without the side.
     pub(crate) load_cpu: Median,
+    /// How much of its core the load had without the side.
+    pub(crate) core_share: f64,
     /// An operation without the side.
     pub(crate) operation_ns: f64,
     /// The side's own CPU, in per cent of a core.
@@ -79,14 +84,11 @@ impl Results {
         }
     }
 
-    /// Loads in which doing nothing comes out as something: nothing else can be believed there.
-    pub(crate) fn distrusted(&self) -> Vec<&Row> {
+    /// Loads whose figures cannot be believed, with the reason.
+    pub(crate) fn distrusted(&self) -> Vec<(Kind, String)> {
         let nulls = self.rows.iter().filter(|row| row.side == NULL);
-        let is_off = |row: &&Row| {
-            let figures = row.figures.as_ref();
-            figures.is_none_or(|figures| !figures.throughput.contains(1.0))
-        };
-        nulls.filter(is_off).collect()
+        let why = |row: &Row| Some((row.load, row.figures.as_ref()?.distrust()?));
+        nulls.filter_map(why).collect()
     }
 
     /// Those of our own modes that reported something wrong.
@@ -101,7 +103,7 @@ impl Results {
     }
 
     pub(crate) fn section(&self) -> Result<Section> {
-        let distrusted: Vec<Kind> = self.distrusted().iter().map(|row| row.load).collect();
+        let distrusted = self.distrusted();
         Ok(Section {
             name: "host",
             text: table::text(self),
@@ -148,6 +150,7 @@ impl Figures {
             .iter()
             .map(|pair| float(pair.before.wall_ns) / float(pair.before.ops))
             .collect();
+        let shares: Vec<f64> = pairs.iter().map(|pair| pair.before.core_share()).collect();
         let events = sum(|pair| pair.reported.events);
         let cpu: u64 = pairs.iter().map(|pair| pair.own_cpu_ns).sum();
         let most = pairs.iter().map(|pair| pair.memory);
@@ -157,6 +160,7 @@ impl Figures {
         Some(Self {
             throughput: by(Ran::throughput)?,
             load_cpu: by(Ran::cpu_ns_per_operation)?,
+            core_share: median(&shares)?,
             operation_ns: median(&operations)?,
             own_cpu_percent: median(&own_cpu)?,
             memory: most.fold(Memory::default(), Memory::max),
@@ -171,7 +175,25 @@ impl Figures {
     }
 }
 
+impl Figures {
+    /// Why nothing can be believed where a side that does nothing has these figures.
+    fn distrust(&self) -> Option<String> {
+        if !self.throughput.contains(1.0) {
+            return Some(format!("`{NULL}` comes out at {}", self.throughput));
+        }
+        let others = 100.0 * (1.0 - self.core_share);
+        (self.core_share < LEAST_SHARE).then(|| {
+            format!("the load had its core not for itself: others took {others:.0} % of it")
+        })
+    }
+}
+
 impl Ran {
+    /// How much of its core the load had. It never sleeps.
+    fn core_share(&self) -> f64 {
+        float(self.cpu_ns) / float(self.wall_ns)
+    }
+
     /// Operations in a second.
     fn throughput(&self) -> f64 {
         float(self.ops) / Duration::from_nanos(self.wall_ns).as_secs_f64()
@@ -197,7 +219,7 @@ pub(crate) mod tests {
         Ran {
             ops,
             wall_ns: 1_000_000_000,
-            cpu_ns: 500_000_000,
+            cpu_ns: 990_000_000,
             all_wall_ns: 1_100_000_000,
             did: Did::default(),
             total: Did::default(),
@@ -249,7 +271,11 @@ pub(crate) mod tests {
             results
         };
         assert!(results(&[0.99, 1.01]).distrusted().is_empty());
-        assert_eq!(results(&[0.97, 0.99]).distrusted().len(), 1);
+        assert_eq!(results(&[0.97, 0.99]).distrusted()[0].0, Kind::Bulk);
+        let mut shared = results(&[1.0]);
+        shared.rows[0].figures.as_mut().unwrap().core_share = 0.7;
+        let why = &shared.distrusted()[0].1;
+        assert!(why.contains("others took 30 %"), "{why}");
     }
 
     #[test]

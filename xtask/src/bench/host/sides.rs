@@ -8,7 +8,7 @@ use super::load::Kind;
 #[derive(Debug)]
 pub(crate) struct Side {
     pub(crate) name: &'static str,
-    /// Words; `{…}` are places of [`Command`](super::side).
+    /// Its words; those in braces stand for paths and the load's process.
     pub(crate) command: &'static [&'static str],
     pub(crate) ready: Ready,
     /// Between its start and the first slice.
@@ -76,7 +76,7 @@ const OURS: Side = Side {
 /// The side that must come out at 1.
 pub(crate) const NULL: &str = "nothing (sleep)";
 
-/// Reads and writes tables only, but for `JSON`: then every record.
+/// In the order of the table. Our modes write tables only, but for `JSON`: that writes every record.
 pub(crate) const SIDES: &[Side] = &[
     Side {
         name: NULL,

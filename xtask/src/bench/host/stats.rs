@@ -1,5 +1,7 @@
 //! The median of a few ratios, and how far it can be trusted.
 
+use std::fmt;
+
 use serde::Serialize;
 
 /// A median with an interval in which the median of the population is.
@@ -39,8 +41,18 @@ impl Median {
         })
     }
 
+    /// Whether a value is in the interval.
     pub(crate) fn contains(&self, value: f64) -> bool {
         (self.low..=self.high).contains(&value)
+    }
+}
+
+impl fmt::Display for Median {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            value, low, high, ..
+        } = self;
+        f.pad(&format!("{value:.3} ({low:.3}–{high:.3})"))
     }
 }
 

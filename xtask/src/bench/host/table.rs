@@ -6,7 +6,6 @@ use super::{
     load::Kind,
     result::{Figures, Results, Row},
     sides::{self, NULL},
-    stats::Median,
     usage::Memory,
 };
 use crate::compare::measure::grouped;
@@ -55,7 +54,7 @@ fn side(name: &str, rows: &[&Row], loads: &[Kind]) -> Vec<String> {
         return cells;
     };
     let ratio = |load| match find(load).and_then(|row| row.figures.as_ref()) {
-        Some(figures) => interval(&figures.throughput),
+        Some(figures) => figures.throughput.to_string(),
         None => "–".to_owned(),
     };
     cells.extend(loads.iter().map(ratio));
@@ -156,8 +155,8 @@ fn line(row: &Row) -> String {
     format!(
         "{:26} {:22} {:22} {:>6.1} % {:>8} {:>8} {:>8} {:>9} {:>6}  {}{}",
         row.side,
-        interval(&figures.throughput),
-        interval(&figures.load_cpu),
+        figures.throughput,
+        figures.load_cpu,
         figures.own_cpu_percent,
         mebibytes(figures.at_rest),
         mebibytes(figures.memory.peak),
@@ -181,18 +180,12 @@ fn notes(results: &Results) -> Vec<String> {
     let mut notes = vec![sureness(results), results.machine.text()];
     let distrusted = results.distrusted();
     if distrusted.is_empty() {
-        notes.push(format!("`{NULL}` comes out at 1 in each load"));
-    }
-    for row in distrusted {
-        let ratio = row
-            .figures
-            .as_ref()
-            .map(|figures| interval(&figures.throughput));
         notes.push(format!(
-            "**not trustworthy**: with {}, `{NULL}` comes out at {}",
-            row.load,
-            ratio.as_deref().unwrap_or("nothing")
+            "`{NULL}` comes out at 1 with each load, which has its core for itself"
         ));
+    }
+    for (load, why) in distrusted {
+        notes.push(format!("**not trustworthy** with {load}: {why}"));
     }
     let targets = results.targets.iter();
     let missed: Vec<String> = targets
@@ -230,10 +223,6 @@ fn sureness(results: &Results) -> String {
         most.unwrap_or_default(),
         (100.0 * least).floor()
     )
-}
-
-fn interval(median: &Median) -> String {
-    format!("{:.3} ({:.3}–{:.3})", median.value, median.low, median.high)
 }
 
 fn memory(memory: Memory) -> String {
@@ -307,7 +296,7 @@ mod tests {
     #[test]
     fn a_run_that_is_not_trustworthy_says_so() {
         let text = text(&results(vec![row(NULL, Kind::Bulk, &[0.9])]));
-        assert!(text.contains("not trustworthy"), "{text}");
+        assert!(text.contains("**not trustworthy** with bulk"), "{text}");
     }
 
     #[test]
