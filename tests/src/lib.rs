@@ -4,6 +4,7 @@
 //! | part | what it does |
 //! |---|---|
 //! | [`workload`] | generates traffic; a program of its own, `workload` |
+//! | [`load`] | the same as fast as a core can, for `cargo xtask bench`; a program of its own, `load` |
 //! | [`truth`] | what a workload says it did |
 //! | [`namespace`] | a network namespace per test, so that tests cannot see each other |
 //! | [`generator`] | runs a workload in a namespace |
@@ -26,6 +27,7 @@ pub mod generator;
 pub mod grade;
 pub mod harness;
 pub mod kept;
+pub mod load;
 pub mod namespace;
 pub mod peers;
 pub mod tables;

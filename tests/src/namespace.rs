@@ -54,12 +54,17 @@ impl Namespace {
         format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()).into()
     }
 
+    /// Moves this thread into it.
+    pub fn enter(&self) {
+        let kind = Some(LinkNameSpaceType::Network);
+        move_into_link_name_space(self.file.as_fd(), kind).expect("entering a namespace");
+    }
+
     /// Runs `inside` in a thread that has entered it; what that starts is in it, too.
     pub fn run<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> T {
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
-                let kind = Some(LinkNameSpaceType::Network);
-                move_into_link_name_space(self.file.as_fd(), kind).expect("entering a namespace");
+                self.enter();
                 inside()
             });
             thread.join().expect("a thread inside a network namespace")

@@ -2,14 +2,14 @@
 
 mod cell;
 mod guest;
-mod measure;
+pub(crate) mod measure;
 // The program in the VM has the same file.
 #[expect(unreachable_pub, reason = "the file is written for the crate `tests`")]
 #[path = "../../tests/src/peers.rs"]
 mod plan;
-mod rows;
+pub(crate) mod rows;
 mod scenes;
-mod seen;
+pub(crate) mod seen;
 mod table;
 mod tools;
 #[expect(

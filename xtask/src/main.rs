@@ -1,5 +1,6 @@
 //! The project's chores: `cargo xtask VERB`. One file a verb; this one only dispatches.
 
+mod bench;
 mod build_ebpf;
 mod check;
 mod cmd;
@@ -10,6 +11,7 @@ mod inputs;
 mod manifest;
 mod run;
 mod sanity;
+mod setup_bench;
 mod setup_ebpf;
 mod setup_vm;
 mod test;
@@ -49,6 +51,10 @@ enum Verb {
     Vm(vm::Args),
     /// Run the same workloads under libbpf-tools and under conntracer, in QEMU
     Compare(compare::Args),
+    /// Install the tools that bench measures beside conntracer (Debian)
+    SetupBench,
+    /// Measure what tracing costs, beside other tools
+    Bench(bench::Args),
     /// Format, lints, documentation and the eBPF objects
     Check,
 }
@@ -62,6 +68,8 @@ fn main() -> ExitCode {
         Verb::SetupVm(args) => setup_vm::run(&args),
         Verb::Vm(args) => vm::run(&args),
         Verb::Compare(args) => compare::run(&args),
+        Verb::SetupBench => setup_bench::run(),
+        Verb::Bench(args) => bench::run(&args),
         Verb::Check => check::run(),
     };
     done.unwrap_or_else(|error| {

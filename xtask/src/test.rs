@@ -11,7 +11,11 @@ const MUST_RUN: &str = "CONNTRACER_TESTS_MUST_RUN";
 
 /// `args` go to each test binary.
 pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {
-    let built = workspace::build_release(&[("tracer", "conntracer"), ("tests", "workload")])?;
+    let built = workspace::build_release(&[
+        ("tracer", "conntracer"),
+        ("tests", "load"),
+        ("tests", "workload"),
+    ])?;
     if !rustix::process::geteuid().is_root()
         && std::env::var_os(MUST_RUN).is_none_or(|value| value != "1")
     {
@@ -24,6 +28,7 @@ pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {
         test.args(["test", "--locked", "--no-fail-fast"])
             .args(packages);
         test.env("CONNTRACER_BIN", &built["conntracer"]);
+        test.env("CONNTRACER_LOAD", &built["load"]);
         test.env("CONNTRACER_WORKLOAD", &built["workload"]);
         test.arg("--").args(args);
         cmd::run(&mut test)?;

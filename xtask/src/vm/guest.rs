@@ -44,6 +44,7 @@ impl Guest {
     pub(crate) fn build(target: &Target) -> Result<Self> {
         let wanted = [
             ("tracer", "conntracer"),
+            ("tests", "load"),
             ("tests", "workload"),
             ("tests", "vm-init"),
         ];
@@ -53,6 +54,7 @@ impl Guest {
         let mut programs = vec![
             ("/init".to_owned(), built["vm-init"].clone()),
             ("/bin/conntracer".to_owned(), built["conntracer"].clone()),
+            ("/bin/load".to_owned(), built["load"].clone()),
             ("/bin/workload".to_owned(), built["workload"].clone()),
         ];
         for (name, package) in CALLED {
@@ -133,6 +135,7 @@ pub(crate) fn environment(backend: Option<&str>) -> BTreeMap<String, String> {
         ("PATH", "/bin"),
         ("HOME", "/tmp"),
         ("CONNTRACER_BIN", "/bin/conntracer"),
+        ("CONNTRACER_LOAD", "/bin/load"),
         ("CONNTRACER_WORKLOAD", "/bin/workload"),
         ("CONNTRACER_TESTS_MUST_RUN", "1"),
         ("CONNTRACER_OWN_MACHINE", "1"),
