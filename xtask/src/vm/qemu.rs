@@ -35,6 +35,18 @@ pub(crate) fn check(arch: Arch) -> Result<()> {
 
 /// The command that boots `kernel`.
 pub(crate) fn command(kernel: &Kernel, arch: Arch, initramfs: &Path) -> Command {
+    let processors = ["-accel", "tcg,thread=multi", "-smp", "2"];
+    command_with(&processors, kernel, arch, initramfs)
+}
+
+/// The same with one processor, on whose clocks each instruction takes a nanosecond.
+pub(crate) fn counting(kernel: &Kernel, arch: Arch, initramfs: &Path) -> Command {
+    let accelerator = "tcg,thread=single";
+    let processor = ["-accel", accelerator, "-smp", "1", "-icount", "shift=0"];
+    command_with(&processor, kernel, arch, initramfs)
+}
+
+fn command_with(processors: &[&str], kernel: &Kernel, arch: Arch, initramfs: &Path) -> Command {
     let (program, _) = arch.qemu();
     let mut qemu = Command::new(program);
     // An emulated double fault comes with la57. A Linux 7 without cx16 has no socket storage;
@@ -44,15 +56,9 @@ pub(crate) fn command(kernel: &Kernel, arch: Arch, initramfs: &Path) -> Command 
         Arch::X86_64 => ("pc", "max,-la57,-cx16", "ttyS0"),
         Arch::Aarch64 => ("virt", "max,pauth-impdef=on", "ttyAMA0"),
     };
-    qemu.args([
-        "-machine",
-        machine,
-        "-accel",
-        "tcg,thread=multi",
-        "-cpu",
-        cpu,
-    ]);
-    qemu.args(["-smp", "2", "-m", "2G", "-no-reboot", "-nic", "none"]);
+    qemu.args(["-machine", machine, "-cpu", cpu])
+        .args(processors);
+    qemu.args(["-m", "2G", "-no-reboot", "-nic", "none"]);
     qemu.args(["-display", "none", "-monitor", "none", "-serial", "stdio"]);
     qemu.arg("-kernel").arg(&kernel.image);
     qemu.arg("-initrd").arg(initramfs);
