@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use tests::calls::measure;
+use tests::namespace::Namespace;
 use tests::peers::{MEASURED, Measured, Times};
 use tests::tool::Tool;
 use tests::vm::Said;
@@ -15,6 +16,8 @@ fn main() -> Result<()> {
     let tools = std::fs::read(MEASURED).with_context(|| format!("cannot read {MEASURED}"))?;
     let tools: Vec<Measured> =
         serde_json::from_slice(&tools).context("the tools are not understood")?;
+    // The loopback device of the VM is down.
+    Namespace::new().enter();
     for round in 0..ROUNDS {
         for tool in &tools {
             let result = beside(tool).with_context(|| tool.name.clone())?;

@@ -28,13 +28,21 @@ pub(crate) struct Args {
     /// Length of a slice
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 300)]
     slice: u64,
+    /// Options of conntracer while its programs are measured, such as "--accounting socket"
+    #[arg(
+        long,
+        value_name = "OPTIONS",
+        default_value = "",
+        allow_hyphen_values = true
+    )]
+    tracer: String,
 }
 
 /// A load under conntracer and sets of the floor object.
 struct Scene {
     name: &'static str,
     load: &'static str,
-    /// conntracer's options.
+    /// conntracer's options, besides those of the command line.
     options: &'static [&'static str],
     /// What `floor` attaches.
     floor: &'static str,
@@ -141,7 +149,13 @@ fn measure<'a>(
     let mut load = Command::new(program("load"));
     load.args([scene.load, "--core", "1"]);
     let (mut load, _) = Partner::start::<Value>(&mut load)?;
-    let tracer = Tracer::start(program("conntracer"), scene.options)?;
+    let options: Vec<&str> = scene
+        .options
+        .iter()
+        .copied()
+        .chain(args.tracer.split_whitespace())
+        .collect();
+    let tracer = Tracer::start(program("conntracer"), &options)?;
     let mut floor = Command::new(program("floor"));
     floor.args(["--attach", scene.floor]);
     let (mut floor, _) = Partner::start::<Value>(&mut floor)?;

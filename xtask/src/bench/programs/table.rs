@@ -17,9 +17,10 @@ const CALL_LIMIT: f64 = 1.3;
 /// Of what the prototype takes.
 const CONNECTION_LIMIT: f64 = 0.5;
 
-const PROTOTYPES: [(&str, &str); 2] = [
-    ("quiet-prototype", "an untuned prototype that wakes nobody"),
-    ("prototype", "an untuned prototype"),
+/// What is not tuned lets each record wake its reader.
+const PROTOTYPES: [(&str, &str, Option<f64>); 2] = [
+    ("prototype", "an untuned prototype", Some(CONNECTION_LIMIT)),
+    ("quiet-prototype", "a prototype that wakes nobody", None),
 ];
 
 /// A line of the table: what, how much, in proportion to what, and the limit of that.
@@ -102,18 +103,20 @@ fn rows(calls: &Outcome, connections: &Outcome, filtered: &[Outcome; 2]) -> Resu
             ("update", "a bare update", Some(CALL_LIMIT)),
             ("storage", "a bare update of socket storage", None),
         ];
-        rows.push(call(calls, ours, end, &others)?);
+        rows.extend(call(calls, ours, end, &others)?);
     }
     rows.push(connection(connections)?);
     for (ours, end) in CALLS {
-        let mut row = call(
+        let row = call(
             &filtered[0],
             ours,
             end,
             &[("lookup", "a look-up", Some(1.0))],
         )?;
-        row.what += ", filtered out";
-        rows.push(row);
+        rows.extend(row.map(|row| Row {
+            what: row.what.clone() + ", filtered out",
+            ..row
+        }));
     }
     let [_, filtered] = filtered;
     let (ns, net) = sums(filtered, &filtered.ours)?;
@@ -126,14 +129,17 @@ fn rows(calls: &Outcome, connections: &Outcome, filtered: &[Outcome; 2]) -> Resu
     Ok(rows)
 }
 
-/// One of our programs on a call, and others: their set, what they are, and the limit.
+/// One of our programs on a call, and others: their set, what they are, and the limit. Nothing if it
+/// is not attached: not all options need it.
 fn call(
     outcome: &Outcome,
     ours: &str,
     end: &str,
     others: &[(&str, &'static str, Option<f64>)],
-) -> Result<Row> {
-    let own = own(outcome, ours)?;
+) -> Result<Option<Row>> {
+    let Some(own) = find(&outcome.figures, &outcome.ours, ours) else {
+        return Ok(None);
+    };
     let empty = other(outcome, "empty", end)?;
     let proportion = |(set, to, limit): &(&str, &'static str, Option<f64>)| {
         let other = other(outcome, set, end)?;
@@ -146,23 +152,23 @@ fn call(
             limit: *limit,
         })
     };
-    Ok(Row {
+    Ok(Some(Row {
         what: format!("`{ours}`"),
         ns: own.ns,
         net: own.ns - empty.ns,
         proportions: others.iter().map(proportion).collect::<Result<_>>()?,
-    })
+    }))
 }
 
 fn connection(outcome: &Outcome) -> Result<Row> {
     let (ns, net) = sums(outcome, &outcome.ours)?;
-    let proportion = |(set, to): (&'static str, &'static str)| {
+    let proportion = |(set, to, limit): (&str, &'static str, Option<f64>)| {
         let (gross, other) = sums(outcome, set)?;
         Ok(Proportion {
             to,
             gross: ns / gross,
             net: net / other,
-            limit: Some(CONNECTION_LIMIT),
+            limit,
         })
     };
     Ok(Row {
@@ -214,11 +220,6 @@ fn programs(outcome: &Outcome) -> Result<String> {
         text.push('\n');
     }
     Ok(text + "\n")
-}
-
-fn own<'a>(outcome: &'a Outcome, name: &str) -> Result<&'a Figure> {
-    let found = find(&outcome.figures, &outcome.ours, name);
-    found.with_context(|| format!("conntracer's program {name} did not run here"))
 }
 
 fn other<'a>(outcome: &'a Outcome, set: &str, end: &str) -> Result<&'a Figure> {
