@@ -116,7 +116,7 @@ fn attach(object: &mut Ebpf, kernel: &Btf, name: &str, hook: Hook) -> Result<u32
             program.attach(function, 0)?;
         }
     }
-    Ok(program_id(object, name)?)
+    program_id(object, name)
 }
 
 fn program_id(object: &Ebpf, name: &str) -> Result<u32> {

@@ -1,7 +1,5 @@
 //! Instructions that a tool adds to each call.
 
-use std::fmt::Write as _;
-
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
@@ -57,93 +55,110 @@ struct Count {
     spread: u64,
 }
 
+/// What a tool adds to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Extra {
+    count: i64,
+    spread: u64,
+}
+
+/// What a tool adds to each call, or why it does not run.
+type Row = Result<Vec<Extra>, String>;
+
 /// Rows of tools, columns of calls.
 pub(super) struct Table {
     calls: Vec<&'static str>,
     nothing: Vec<Count>,
-    /// What a tool adds, and between its rounds; or why it does not run.
-    tools: Vec<(String, Result<Vec<(i64, u64)>, String>)>,
+    tools: Vec<(String, Row)>,
 }
 
 impl Table {
     pub(super) fn new(tools: &[Tool]) -> Result<Self> {
         let nothing = tools.iter().find(|tool| tool.name == NOTHING);
         let nothing = nothing.context("nothing was measured without a tool")?;
-        let baseline = nothing
-            .counts()
-            .context("nothing was measured without a tool")?;
-        let row = |tool: &Tool| {
-            let cells = match (&tool.refusal, tool.counts()) {
-                (Some(why), _) => Err(why.clone()),
-                (None, None) => Err("it was not measured".to_owned()),
-                (None, Some(counts)) => {
-                    let pairs = counts.iter().zip(&baseline);
-                    Ok(pairs.map(|(count, base)| extra(*count, *base)).collect())
-                }
-            };
-            (tool.name.clone(), cells)
+        let baseline = nothing.counts();
+        let baseline = baseline.context("nothing was measured without a tool")?;
+        let row = |tool: &Tool| match (&tool.refusal, tool.counts()) {
+            (Some(why), _) => Err(why.clone()),
+            (None, None) => Err("it was not measured".to_owned()),
+            (None, Some(counts)) => {
+                let pairs = counts.iter().zip(&baseline);
+                Ok(pairs.map(|(count, base)| extra(*count, *base)).collect())
+            }
         };
+        let others = tools.iter().filter(|tool| tool.name != NOTHING);
         Ok(Self {
             calls: nothing.rounds[0].named().map(|(name, _)| name).into(),
-            nothing: baseline.clone(),
-            tools: tools
-                .iter()
-                .filter(|tool| tool.name != NOTHING)
-                .map(row)
-                .collect(),
+            tools: others.map(|tool| (tool.name.clone(), row(tool))).collect(),
+            nothing: baseline,
         })
     }
 
     pub(super) fn text(&self, kernel: &str) -> String {
-        let mut text = format!("Instructions a call on Linux {kernel} (spread between rounds)\n");
-        let mut line = |name: &str, cells: &mut dyn Iterator<Item = String>| {
-            let cells: String = cells.map(|cell| format!("{cell:>16}")).collect();
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "{name:24}{cells}");
+        let count = |count: &Count| format!("{} (±{})", count.median, count.spread);
+        let extra = |extra: &Extra| format!("{:+} (±{})", extra.count, extra.spread);
+        let line = |cells: Vec<String>| {
+            let cells = cells.iter().enumerate();
+            let padded = cells.map(|(column, cell)| match column {
+                0 => format!("{cell:24}"),
+                _ => format!("{cell:>16}"),
+            });
+            padded.collect::<Vec<_>>().concat()
         };
-        line("", &mut self.calls.iter().map(|&call| call.to_owned()));
-        let nothing = |count: &Count| format!("{} (±{})", count.median, count.spread);
-        line(NOTHING, &mut self.nothing.iter().map(nothing));
-        for (name, cells) in &self.tools {
-            match cells {
-                Ok(cells) => {
-                    let cell = |(extra, spread): &(i64, u64)| format!("{extra:+} (±{spread})");
-                    line(name, &mut cells.iter().map(cell));
-                }
-                Err(why) => line(
-                    &format!("{name} does not run: {why}"),
-                    &mut std::iter::empty(),
-                ),
-            }
-        }
-        text
+        let title = format!("Instructions a call on Linux {kernel} (spread between rounds)");
+        let lines = self.cells("", count, extra).into_iter().map(line);
+        let refusal = |(name, row): &(String, Row)| {
+            let why = row.as_ref().err()?;
+            Some(format!("{name} does not run: {why}"))
+        };
+        let lines = lines.chain(self.tools.iter().filter_map(refusal));
+        std::iter::once(title)
+            .chain(lines)
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     pub(super) fn markdown(&self, kernel: &str) -> String {
-        let mut text = format!("| Linux {kernel} |");
-        for call in &self.calls {
-            text += &format!(" {call} |");
-        }
-        text += &format!("\n|{}\n| {NOTHING} |", "---|".repeat(self.calls.len() + 1));
-        for count in &self.nothing {
-            text += &format!(" {} |", count.median);
-        }
-        for (name, cells) in &self.tools {
-            text += &format!("\n| {name} |");
-            match cells {
-                Ok(cells) => cells
-                    .iter()
-                    .for_each(|(extra, _)| text += &format!(" {extra:+} |")),
-                Err(_) => text += &" – |".repeat(self.calls.len()),
-            }
-        }
-        text + "\n"
+        let count = |count: &Count| count.median.to_string();
+        let extra = |extra: &Extra| format!("{:+}", extra.count);
+        let title = format!("Linux {kernel}");
+        let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+        let mut lines: Vec<String> = self
+            .cells(&title, count, extra)
+            .into_iter()
+            .map(line)
+            .collect();
+        lines.insert(1, format!("|{}\n", "---|".repeat(self.calls.len() + 1)));
+        lines.concat()
+    }
+
+    /// The title and the calls, then what they take, then each tool that runs.
+    fn cells(
+        &self,
+        title: &str,
+        count: impl Fn(&Count) -> String,
+        extra: impl Fn(&Extra) -> String,
+    ) -> Vec<Vec<String>> {
+        let row = |name: &str, cells: Vec<String>| {
+            std::iter::once(name.to_owned()).chain(cells).collect()
+        };
+        let calls = self.calls.iter().map(|&call| call.to_owned()).collect();
+        let nothing = self.nothing.iter().map(count).collect();
+        let tool = |(name, extras): &(String, Row)| {
+            let extras = extras.as_ref().ok()?;
+            Some(row(name, extras.iter().map(&extra).collect()))
+        };
+        let mut rows = vec![row(title, calls), row(NOTHING, nothing)];
+        rows.extend(self.tools.iter().filter_map(tool));
+        rows
     }
 }
 
-fn extra(count: Count, nothing: Count) -> (i64, u64) {
-    let extra = count.median.cast_signed() - nothing.median.cast_signed();
-    (extra, count.spread.max(nothing.spread))
+fn extra(count: Count, nothing: Count) -> Extra {
+    Extra {
+        count: count.median.cast_signed() - nothing.median.cast_signed(),
+        spread: count.spread.max(nothing.spread),
+    }
 }
 
 fn median(mut numbers: Vec<u64>) -> Option<u64> {
@@ -188,8 +203,8 @@ mod tests {
             }
         );
         let cells = table.tools[0].1.as_ref().unwrap();
-        assert_eq!(cells[0], (54, 6));
-        assert_eq!(cells[1], (0, 0));
+        assert_eq!((cells[0].count, cells[0].spread), (54, 6));
+        assert_eq!((cells[1].count, cells[1].spread), (0, 0));
         assert!(table.markdown("6.12").contains("\n| x | +54 | +0 |"));
     }
 

@@ -1,5 +1,5 @@
 //! What runs in the VM: the calls, conntracer on each of its backends, the least that programs can
-//! do, and Debian's tcptop.
+//! do, and some of Debian's libbpf-tools.
 
 use std::path::Path;
 
@@ -25,7 +25,16 @@ pub(super) const NOTHING: &str = "nothing";
 
 const BACKENDS: [&str; 3] = ["fentry", "kprobe", "tracepoint"];
 /// Sets of the floor object.
-const FLOOR: [&str; 4] = ["empty-fentry", "update-fentry", "update-kprobe", "update"];
+const FLOOR: [&str; 6] = [
+    "empty-fentry",
+    "update-fentry",
+    "update-kprobe",
+    "update",
+    "quiet-prototype",
+    "prototype",
+];
+/// One that looks at what calls move, and two that look at the lives of connections.
+const PEERS: [&str; 3] = ["tcptop", "tcptracer", "tcplife"];
 
 /// Writes the initramfs.
 pub(super) fn build(target: &Target, kernel: &Kernel, peers: &Peers, path: &Path) -> Result<()> {
@@ -83,12 +92,14 @@ fn measured(loader: &str) -> Result<Vec<Measured>> {
             "{\"ready\":true}",
         ));
     }
-    let tool = TOOLS.iter().find(|tool| tool.name == "tcptop");
-    let tool = tool.context("there is no tcptop")?;
-    all.push(Measured {
-        name: tool.name.to_owned(),
-        tool: command(tool, loader).0,
-        ready: tool.ready(),
-    });
+    for name in PEERS {
+        let tool = TOOLS.iter().find(|tool| tool.name == name);
+        let tool = tool.with_context(|| format!("there is no {name}"))?;
+        all.push(Measured {
+            name: name.to_owned(),
+            tool: command(tool, loader).0,
+            ready: tool.ready(),
+        });
+    }
     Ok(all)
 }
