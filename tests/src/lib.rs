@@ -14,6 +14,9 @@
 //! | [`grade`] | how right the records of one path are |
 //! | [`exact`] | how right they must be: the committed lists |
 //! | [`tables`] | records added up again, against the summary |
+//! | [`floor`] | programs that do as little as can be done, to measure against |
+//! | [`tool`] | runs them, and conntracer |
+//! | [`calls`] | what single system calls take beside them, for `cargo xtask bench` |
 //! | [`peers`] | other tools on the same workloads, for `cargo xtask compare` |
 
 #![expect(
@@ -21,8 +24,10 @@
     reason = "a harness fails its test by panicking"
 )]
 
+pub mod calls;
 pub mod compare;
 pub mod exact;
+pub mod floor;
 pub mod generator;
 pub mod grade;
 pub mod harness;
@@ -31,6 +36,7 @@ pub mod load;
 pub mod namespace;
 pub mod peers;
 pub mod tables;
+pub mod tool;
 pub mod tracer;
 pub mod truth;
 pub mod vm;

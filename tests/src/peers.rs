@@ -48,3 +48,48 @@ pub struct Outcome {
     /// The JSON file that it left, or null.
     pub summary: Value,
 }
+
+/// Where the host leaves what [`Measured`] tools there are, in JSON.
+pub const MEASURED: &str = "/measured.json";
+
+/// A tool beside which system calls are measured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measured {
+    /// What the host knows it by.
+    pub name: String,
+    /// The tool's command; empty for no tool.
+    pub tool: Vec<String>,
+    /// How the tool shows that its programs are attached.
+    pub ready: Ready,
+}
+
+/// What each call took, in nanoseconds: one number a batch of calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Times {
+    /// `send`
+    pub send: Vec<u64>,
+    /// `recv`
+    pub receive: Vec<u64>,
+    /// `connect`
+    pub connect: Vec<u64>,
+    /// `accept`
+    pub accept: Vec<u64>,
+    /// `close` of the end that closes first.
+    pub close_first: Vec<u64>,
+    /// `close` of the other end; with it TCP is over for both.
+    pub close_second: Vec<u64>,
+}
+
+impl Times {
+    /// All calls with their names.
+    pub fn named(&self) -> [(&'static str, &Vec<u64>); 6] {
+        [
+            ("send", &self.send),
+            ("receive", &self.receive),
+            ("connect", &self.connect),
+            ("accept", &self.accept),
+            ("close, first", &self.close_first),
+            ("close, second", &self.close_second),
+        ]
+    }
+}

@@ -2,6 +2,9 @@
 //! of one report.
 
 mod host;
+mod instructions;
+mod partner;
+mod programs;
 mod section;
 
 use std::{fs, path::PathBuf, process::ExitCode};
@@ -18,15 +21,24 @@ use crate::{cmd, vm::readme, workspace};
 enum Part {
     /// Throughput, CPU and memory of a load on this machine, with and without each tracer
     Host,
+    /// Time of conntracer's programs in the kernel, beside programs that do nearly nothing
+    Programs,
+    /// Instructions of system calls in a VM, with and without tracers
+    Instructions,
 }
 
 #[derive(clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     /// Only these parts; all by default
     #[arg(long, value_enum, value_delimiter = ',')]
     part: Vec<Part>,
     #[command(flatten)]
     host: host::Args,
+    #[command(flatten)]
+    programs: programs::Args,
+    #[command(flatten)]
+    instructions: instructions::Args,
     /// Write all figures, raw and computed, to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -39,6 +51,8 @@ impl Part {
     fn run(self, args: &Args) -> Result<Section> {
         match self {
             Self::Host => host::run(&args.host),
+            Self::Programs => programs::run(&args.programs),
+            Self::Instructions => instructions::run(&args.instructions),
         }
     }
 }

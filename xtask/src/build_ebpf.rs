@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{
     cmd,
-    ebpf_flags::{self, Arch, Folders},
+    ebpf_flags::{self, Arch, Binary, Folders},
     inputs,
     manifest::{self, Manifest, Objects, Verdict},
     sanity, tool_search,
@@ -52,22 +52,23 @@ fn write() -> Result<ExitCode> {
         Err(missing) => return Ok(no_tools(&missing)),
     };
     let objects = build(&tools, Warnings::Allow)?;
-    let folder = committed_folder()?;
-    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    for (name, bytes) in &objects {
-        let path = folder.join(name);
+    for (binary, arch) in ebpf_flags::objects() {
+        let folder = workspace::root()?.join(binary.folder());
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+        let name = binary.object(arch);
+        let (path, bytes) = (folder.join(&name), &objects[&name]);
         fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
         cmd::say(&format!("{}: {} bytes", path.display(), bytes.len()));
     }
     let manifest = Manifest::new(tools.versions(), inputs_now()?, &objects);
-    manifest.write(&folder.join("manifest.json"))?;
+    manifest.write(&manifest_path()?)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Rebuilds the objects and compares; writes nothing but the target folder.
 pub(crate) fn check(warnings: Warnings) -> Result<ExitCode> {
-    let folder = committed_folder()?;
-    let manifest = Manifest::read(&folder.join("manifest.json"))?;
+    let manifest = Manifest::read(&manifest_path()?)?;
     let tools = match toolchain::choose(tool_search::find()?) {
         Ok(tools) => tools,
         Err(missing) => return Ok(no_tools(&missing)),
@@ -83,7 +84,7 @@ pub(crate) fn check(warnings: Warnings) -> Result<ExitCode> {
         return Ok(ExitCode::from(OTHER_TOOLS));
     }
     let built = build(&tools, warnings)?;
-    match manifest::compare(&manifest, &committed(&folder)?, &inputs, &built) {
+    match manifest::compare(&manifest, &committed()?, &inputs, &built) {
         Verdict::Same => {
             cmd::say("the committed eBPF objects are what their sources give");
             Ok(ExitCode::SUCCESS)
@@ -110,28 +111,27 @@ fn build(tools: &Toolchain, warnings: Warnings) -> Result<Objects> {
     for arch in Arch::ALL {
         let target = target.join(arch.name());
         cmd::run(&mut cargo_build(tools, arch, &folders, &target, warnings)?)?;
-        let linked = target.join(ebpf_flags::TARGET).join("release/conntracer");
-        let object = stripped.path().join(arch.object());
-        let mut strip = Command::new(&tools.strip);
-        strip
-            .args(ebpf_flags::STRIP_ARGS)
-            .arg("-o")
-            .arg(&object)
-            .arg(&linked);
-        cmd::run(&mut strip)?;
-        let bytes =
-            fs::read(&object).with_context(|| format!("cannot read {}", object.display()))?;
-        let problems = sanity::problems(&bytes, &folders)?;
-        if !problems.is_empty() {
-            bail!(
-                "{} is not fit to load:\n  {}",
-                arch.object(),
-                problems.join("\n  ")
-            );
+        let folder = target.join(ebpf_flags::TARGET).join("release");
+        for binary in Binary::ALL {
+            let name = binary.object(arch);
+            let object = stripped.path().join(&name);
+            strip(tools, &folder.join(binary.name()), &object)?;
+            let bytes =
+                fs::read(&object).with_context(|| format!("cannot read {}", object.display()))?;
+            let problems = sanity::problems(&bytes, &folders)?;
+            if !problems.is_empty() {
+                bail!("{name} is not fit to load:\n  {}", problems.join("\n  "));
+            }
+            objects.insert(name, bytes);
         }
-        objects.insert(arch.object(), bytes);
     }
     Ok(objects)
+}
+
+fn strip(tools: &Toolchain, linked: &Path, object: &Path) -> Result<()> {
+    let mut strip = Command::new(&tools.strip);
+    strip.args(ebpf_flags::STRIP_ARGS).arg("-o");
+    cmd::run(strip.arg(object).arg(linked))
 }
 
 fn cargo_build(
@@ -160,15 +160,19 @@ fn inputs_now() -> Result<String> {
     inputs::hash(&workspace::root()?, &ebpf_flags::description())
 }
 
-fn committed_folder() -> Result<PathBuf> {
-    Ok(workspace::root()?.join("tracer/bpf"))
+/// One for all objects, beside those that are shipped.
+fn manifest_path() -> Result<PathBuf> {
+    let folder = workspace::root()?.join(Binary::Conntracer.folder());
+    Ok(folder.join("manifest.json"))
 }
 
 /// The committed objects that are there.
-fn committed(folder: &Path) -> Result<Objects> {
+fn committed() -> Result<Objects> {
+    let root = workspace::root()?;
     let mut objects = Objects::new();
-    for name in Arch::ALL.map(Arch::object) {
-        let path = folder.join(&name);
+    for (binary, arch) in ebpf_flags::objects() {
+        let name = binary.object(arch);
+        let path = root.join(binary.folder()).join(&name);
         if path.exists() {
             let bytes =
                 fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;

@@ -1,17 +1,17 @@
 //! `cargo xtask compare`: the same workloads under libbpf-tools and under conntracer, in a VM.
 
 mod cell;
-mod guest;
+pub(crate) mod guest;
 pub(crate) mod measure;
 // The program in the VM has the same file.
 #[expect(unreachable_pub, reason = "the file is written for the crate `tests`")]
 #[path = "../../tests/src/peers.rs"]
-mod plan;
+pub(crate) mod plan;
 pub(crate) mod rows;
 mod scenes;
 pub(crate) mod seen;
 mod table;
-mod tools;
+pub(crate) mod tools;
 #[expect(
     unreachable_pub,
     dead_code,

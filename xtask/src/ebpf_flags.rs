@@ -22,11 +22,44 @@ impl Arch {
             Self::Aarch64 => "aarch64",
         }
     }
+}
 
-    /// File name of the committed object.
-    pub(crate) fn object(self) -> String {
-        format!("conntracer.{}.o", self.name())
+/// A binary of the crate `tracer-ebpf`, which becomes one object for each CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Binary {
+    Conntracer,
+    /// What the benchmark measures conntracer's programs against.
+    Floor,
+}
+
+impl Binary {
+    pub(crate) const ALL: [Self; 2] = [Self::Conntracer, Self::Floor];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Conntracer => "conntracer",
+            Self::Floor => "floor",
+        }
     }
+
+    /// File name of a committed object.
+    pub(crate) fn object(self, arch: Arch) -> String {
+        format!("{}.{}.o", self.name(), arch.name())
+    }
+
+    /// The folder of the committed objects, below the project's.
+    pub(crate) fn folder(self) -> &'static str {
+        match self {
+            Self::Conntracer => "tracer/bpf",
+            Self::Floor => "tests/bpf",
+        }
+    }
+}
+
+/// All objects.
+pub(crate) fn objects() -> impl Iterator<Item = (Binary, Arch)> {
+    let each = |arch| Binary::ALL.map(|binary| (binary, arch));
+    Arch::ALL.into_iter().flat_map(each)
 }
 
 /// The folders of this machine whose names must not get into an object.

@@ -70,7 +70,7 @@ impl Peers {
     }
 
     /// The tools and their libraries, as `(place, file)`, and the place of the loader.
-    fn files(&self) -> Result<(Vec<(String, PathBuf)>, String)> {
+    pub(crate) fn files(&self) -> Result<(Vec<(String, PathBuf)>, String)> {
         let mut files = Vec::new();
         let mut programs = Vec::new();
         for tool in peers() {
@@ -101,24 +101,30 @@ fn program_place(tool: &Tool) -> String {
     format!("{PLACE}/bin/{}", tool.name)
 }
 
+/// The command of a tool in the VM, and where it leaves its summary.
+pub(crate) fn command(tool: &Tool, loader: &str) -> (Vec<String>, Option<String>) {
+    let (mut command, summary) = match tool.output {
+        Output::Summary => (vec!["/bin/conntracer".to_owned()], Some(SUMMARY.to_owned())),
+        // Their libc is not the one of conntracer and the workload.
+        Output::Rows(_) => {
+            let libraries = format!("{PLACE}/lib");
+            let words = [loader, "--library-path", &libraries, &program_place(tool)];
+            (words.map(str::to_owned).into(), None)
+        }
+    };
+    command.extend(tool.options.iter().map(|&option| option.to_owned()));
+    (command, summary)
+}
+
 /// Every workload under every tool.
 fn runs(scenes: &[&Scene], loader: &str) -> Vec<Run> {
     let run = |scene: &Scene, tool: &Tool| {
-        let (command, summary) = match tool.output {
-            Output::Summary => (vec!["/bin/conntracer".to_owned()], Some(SUMMARY.to_owned())),
-            // Their libc is not the one of conntracer and the workload.
-            Output::Rows(_) => {
-                let libraries = format!("{PLACE}/lib");
-                let words = [loader, "--library-path", &libraries, &program_place(tool)];
-                (words.map(str::to_owned).into(), None)
-            }
-        };
-        let options = tool.options.iter().map(|&option| option.to_owned());
+        let (command, summary) = command(tool, loader);
         Run {
             name: name(scene, tool),
             workload: scene.workload.to_owned(),
             gate: scene.gate,
-            tool: command.into_iter().chain(options).collect(),
+            tool: command,
             ready: tool.ready(),
             summary,
         }

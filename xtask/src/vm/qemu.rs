@@ -35,24 +35,44 @@ pub(crate) fn check(arch: Arch) -> Result<()> {
 
 /// The command that boots `kernel`.
 pub(crate) fn command(kernel: &Kernel, arch: Arch, initramfs: &Path) -> Command {
-    let (program, _) = arch.qemu();
-    let mut qemu = Command::new(program);
+    let mut qemu = without_processor(kernel, arch, initramfs);
+    qemu.args(["-cpu", processor(kernel, arch), "-smp", "2"]);
+    qemu.args(["-accel", "tcg,thread=multi"]);
+    qemu
+}
+
+/// The same with one processor, on whose clocks each instruction takes a nanosecond.
+pub(crate) fn counting(kernel: &Kernel, arch: Arch, initramfs: &Path) -> Command {
+    let mut qemu = without_processor(kernel, arch, initramfs);
+    let mut processor = processor(kernel, arch).to_owned();
+    if arch == Arch::X86_64 {
+        // With these the kernel copies by one instruction that would count as one a byte.
+        processor += ",-erms,-fsrm";
+    }
+    qemu.args(["-cpu", &processor, "-smp", "1"]);
+    qemu.args(["-accel", "tcg,thread=single", "-icount", "shift=0"]);
+    qemu
+}
+
+fn processor(kernel: &Kernel, arch: Arch) -> &'static str {
     // An emulated double fault comes with la57. A Linux 7 without cx16 has no socket storage;
     // older ones are more stable without.
-    let (machine, cpu, console) = match arch {
-        Arch::X86_64 if kernel.major() >= 7 => ("pc", "max,-la57", "ttyS0"),
-        Arch::X86_64 => ("pc", "max,-la57,-cx16", "ttyS0"),
-        Arch::Aarch64 => ("virt", "max,pauth-impdef=on", "ttyAMA0"),
+    match arch {
+        Arch::X86_64 if kernel.major() >= 7 => "max,-la57",
+        Arch::X86_64 => "max,-la57,-cx16",
+        Arch::Aarch64 => "max,pauth-impdef=on",
+    }
+}
+
+fn without_processor(kernel: &Kernel, arch: Arch, initramfs: &Path) -> Command {
+    let (program, _) = arch.qemu();
+    let mut qemu = Command::new(program);
+    let (machine, console) = match arch {
+        Arch::X86_64 => ("pc", "ttyS0"),
+        Arch::Aarch64 => ("virt", "ttyAMA0"),
     };
-    qemu.args([
-        "-machine",
-        machine,
-        "-accel",
-        "tcg,thread=multi",
-        "-cpu",
-        cpu,
-    ]);
-    qemu.args(["-smp", "2", "-m", "2G", "-no-reboot", "-nic", "none"]);
+    qemu.args(["-machine", machine, "-m", "2G"]);
+    qemu.args(["-no-reboot", "-nic", "none"]);
     qemu.args(["-display", "none", "-monitor", "none", "-serial", "stdio"]);
     qemu.arg("-kernel").arg(&kernel.image);
     qemu.arg("-initrd").arg(initramfs);

@@ -1,0 +1,106 @@
+//! How many instructions system calls take in a VM that counts them, with and without tracers.
+//! Unlike times they are the same on a busy machine; they say nothing of caches and mispredicted
+//! branches.
+
+mod extra;
+mod guest;
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use serde::Deserialize;
+use serde_json::json;
+
+use self::extra::{Table, Tool};
+use super::section::Section;
+use crate::{
+    cmd,
+    compare::{guest::Peers, plan::Times},
+    vm::{
+        Arch, Target, cache,
+        console::Console,
+        kernel::{Kernel, Release},
+        lock, qemu,
+    },
+};
+
+/// No VM takes as long.
+const LIMIT: Duration = Duration::from_mins(45);
+
+#[derive(clap::Args)]
+#[group(skip)]
+pub(crate) struct Args {
+    /// The Debian release whose kernel to count on
+    #[arg(long, value_enum, value_name = "KERNEL", default_value_t = Release::Trixie)]
+    kernel: Release,
+}
+
+pub(crate) fn run(args: &Args) -> Result<Section> {
+    let arch = Arch::X86_64;
+    qemu::check(arch)?;
+    let cache = cache()?;
+    let (kernel, target, peers) = {
+        let _lock = lock(&cache)?;
+        (
+            Kernel::fetch(&cache, args.kernel, arch)?,
+            Target::new(&cache, arch)?,
+            Peers::fetch(&cache, args.kernel, arch)?,
+        )
+    };
+    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let initramfs = folder.path().join("initramfs");
+    guest::build(&target, &kernel, &peers, &initramfs)?;
+    let name = format!("instructions-{}-{}.log", args.kernel.name(), arch.name());
+    let console = boot(&kernel, arch, &initramfs, &cache.join("logs").join(name))?;
+    let tools = tools(console)?;
+    let table = Table::new(&tools)?;
+    Ok(Section {
+        name: "instructions",
+        text: table.text(&kernel.version),
+        markdown: table.markdown(&kernel.version),
+        json: json!({"kernel": kernel.version, "tools": tools}),
+        sound: tools.iter().all(|tool| tool.refusal.is_none()),
+    })
+}
+
+fn boot(kernel: &Kernel, arch: Arch, initramfs: &Path, log: &Path) -> Result<Console> {
+    let command = qemu::counting(kernel, arch, initramfs);
+    let news = |text: &str| cmd::say(&format!("instructions: {text}"));
+    let console = qemu::boot(command, log, LIMIT, news)?;
+    let faults = console.faults();
+    if faults.is_empty() {
+        return Ok(console);
+    }
+    let excerpts = console.excerpts().concat().join("\n");
+    bail!(
+        "the VM did not come to its end: {}\n{excerpts}\nThe whole console is in {}",
+        faults.join("; "),
+        log.display()
+    )
+}
+
+/// What the VM found out about each tool, in the order in which they ran.
+fn tools(console: Console) -> Result<Vec<Tool>> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Found {
+        Times(Times),
+        Refusal(String),
+    }
+    let mut tools: Vec<Tool> = Vec::new();
+    for (subject, result) in console.results {
+        let found = serde_json::from_value(result);
+        let found = found.with_context(|| format!("the result of {subject} is not understood"))?;
+        let name = subject.split('#').next().unwrap_or_default();
+        let index = tools.iter().position(|tool| tool.name == name);
+        let index = index.unwrap_or_else(|| {
+            tools.push(Tool::named(name));
+            tools.len() - 1
+        });
+        match found {
+            Found::Times(times) => tools[index].rounds.push(times),
+            Found::Refusal(why) => tools[index].refusal = Some(why),
+        }
+    }
+    Ok(tools)
+}
