@@ -135,7 +135,7 @@ impl TcpCounters {
     }
 }
 
-/// One end of one TCP connection.
+/// One end of one TCP connection. What every call needs comes first, in one cache line.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(
@@ -148,15 +148,10 @@ impl TcpCounters {
     )
 )]
 pub struct Connection {
-    /// Monotonic time of birth: SYN sent, or handshake done on the accepting side. With the
-    /// socket pointer it is the connection's identity.
-    pub birth_ns: u64,
-    /// When the handshake was done; 0 = not yet.
-    pub established_ns: u64,
-    /// When a process took an inbound connection from the queue; 0 = not yet.
-    pub accepted_ns: u64,
-    /// When TCP was over (`->CLOSE`); 0 = not yet.
-    pub closed_ns: u64,
+    /// [`flags`].
+    pub flags: u32,
+    /// Traffic epoch of the last "touched" news.
+    pub epoch: u32,
     /// Bytes the owner's send calls accepted.
     pub owner_tx: u64,
     /// Bytes copied to the owner.
@@ -165,14 +160,23 @@ pub struct Connection {
     pub other_tx: u64,
     /// Bytes copied to other processes.
     pub other_rx: u64,
+    /// Monotonic time of birth: SYN sent, or handshake done on the accepting side. With the
+    /// socket pointer it is the connection's identity.
+    pub birth_ns: u64,
+    /// The process that connected or accepted.
+    pub owner: Task,
+    /// When the handshake was done; 0 = not yet.
+    pub established_ns: u64,
+    /// When a process took an inbound connection from the queue; 0 = not yet.
+    pub accepted_ns: u64,
+    /// When TCP was over (`->CLOSE`); 0 = not yet.
+    pub closed_ns: u64,
     /// Bytes sent before the tracer started, on a connection that is older.
     pub before_tx: u64,
     /// Bytes received by the application before that.
     pub before_rx: u64,
     /// cgroup v2 id of the owner.
     pub cgroup: u64,
-    /// The process that connected or accepted.
-    pub owner: Task,
     /// The process that dropped the last descriptor or reset the connection.
     pub closer: Task,
     /// The kernel's counters at `->CLOSE`, or at release where those are later.
@@ -181,10 +185,6 @@ pub struct Connection {
     pub flow: Flow,
     /// Inode number of the network namespace.
     pub netns: u32,
-    /// [`flags`].
-    pub flags: u32,
-    /// Traffic epoch of the last "touched" news.
-    pub epoch: u32,
     /// Process that joined last: head of the chain in the users map; 0 = none but the owner.
     pub last_user: u32,
     /// `sk_err` at `->CLOSE`.
@@ -232,6 +232,8 @@ pub mod flags {
     /// An upper-layer protocol (TLS, MPTCP) makes something else of what calls move, and the kernel's
     /// counters are of that: only the calls count.
     pub const BY_CALLS: u32 = 1 << 14;
+    /// Older than the tracer: a call on it can span the start, and then returns bytes of before, too.
+    pub const SPANS: u32 = 1 << 15;
 }
 
 impl Connection {

@@ -45,9 +45,9 @@ pub mod map {
     pub const EVENTS: &str = "EVENTS";
     /// Per-CPU array of `u64`, indexed by [`crate::counters::Counter`].
     pub const COUNTERS: &str = "COUNTERS";
-    /// Array of one `u32`: the traffic epoch, advanced by the user side, which also opens and closes
+    /// A data section of one `u32`: the traffic epoch, advanced by the user side, which also opens and closes
     /// the gate with it (see [`crate::config::CLOSED`]).
-    pub const EPOCH: &str = "EPOCH";
+    pub const EPOCH: &str = ".data.epoch";
     /// Array of `u64` words: the local port set.
     pub const LOCAL_PORTS: &str = "LOCAL_PORTS";
     /// Array of `u64` words: the remote port set.

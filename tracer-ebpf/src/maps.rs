@@ -1,6 +1,8 @@
 //! Maps and globals, each with the reason for its type and size. Names are those of
 //! `tracer_common::{map, global}`; sizes marked "set at load" are placeholders.
 
+use core::cell::UnsafeCell;
+
 use aya_ebpf::{
     Global,
     bindings::BPF_F_NO_PREALLOC,
@@ -50,12 +52,6 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 #[map]
 pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::COUNT, 0);
 
-/// The traffic epoch, and the gate: nothing is counted in epoch [`CLOSED`]. Programs are attached
-/// and detached one after the other, so the reader opens the gate when all are there and closes it
-/// before it reads the totals. A map, not a global: it changes while the programs run.
-#[map]
-pub static EPOCH: Array<u32> = Array::with_max_entries(1, 0);
-
 /// Bit sets: a test is one inlined array look-up.
 #[map]
 pub static LOCAL_PORTS: Array<u64> = Array::with_max_entries(PORT_WORDS, 0);
@@ -74,13 +70,42 @@ pub static CONNECTING: HashMap<u64, Attempt> = HashMap::with_max_entries(1024, 0
 pub static UNTRACKED: HashMap<u64, Untracked> =
     HashMap::with_max_entries(16_384, BPF_F_NO_PREALLOC);
 
-/// 1 once a connection found no room: until then nobody looks for marks.
-#[map]
-pub static ANY_UNTRACKED: Array<u32> = Array::with_max_entries(1, 0);
-
 /// Pids, uids and namespaces of the filter; small, so preallocated.
 #[map]
 pub static IDS: HashMap<IdKey, u8> = HashMap::with_max_entries(MAX_IDS, 0);
+
+/// A word that changes while the programs run. Each is in a section, and so in a map, of its own:
+/// the user side writes maps as a whole. Unlike an array's, its address is in the program's code.
+#[repr(transparent)]
+pub struct Word(UnsafeCell<u32>);
+
+// SAFETY: an aligned word, read and written at once.
+unsafe impl Sync for Word {}
+
+impl Word {
+    #[inline(always)]
+    pub fn get(&self) -> u32 {
+        // SAFETY: a live word; volatile because others write it.
+        unsafe { self.0.get().read_volatile() }
+    }
+
+    #[inline(always)]
+    pub fn set(&self, value: u32) {
+        // SAFETY: as above.
+        unsafe { self.0.get().write_volatile(value) }
+    }
+}
+
+/// The traffic epoch, and the gate: nothing is counted in epoch [`CLOSED`]. Programs are attached
+/// and detached one after the other, so the reader opens the gate when all are there and closes it
+/// before it reads the totals.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.epoch")]
+static EPOCH: Word = Word(UnsafeCell::new(CLOSED));
+
+/// 1 once a connection found no room: until then nobody looks for marks.
+#[unsafe(link_section = ".data.untracked")]
+pub static ANY_UNTRACKED: Word = Word(UnsafeCell::new(0));
 
 /// Read by the user side before it loads anything.
 #[unsafe(no_mangle)]
@@ -136,8 +161,8 @@ pub fn add(total: *mut u64, n: u64) {
 /// The current traffic epoch; `None` while the gate is closed.
 #[inline(always)]
 pub fn epoch() -> Option<u32> {
-    // SAFETY: an aligned word of an array map; a stale value only moves a report by one interval.
-    let epoch = unsafe { EPOCH.get_ptr(0)?.read_volatile() };
+    // A stale value only moves a report by one interval.
+    let epoch = EPOCH.get();
     (epoch != CLOSED).then_some(epoch)
 }
 

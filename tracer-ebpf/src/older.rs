@@ -58,6 +58,10 @@ pub fn socket(sock: Sock) {
         connection.copied_seq = tcp.copied_seq;
         let end_read = fin_received && tcp.copied_seq == tcp.rcv_nxt;
         connection.flags |= flags::SETTLES;
+        // Of an upper-layer protocol the sequence numbers are of something else.
+        if entry & flags::PRE_EXISTING != 0 && !sock.has_ulp() {
+            connection.flags |= flags::SPANS;
+        }
         if tcp_state::sent_fin(state) {
             connection.flags |= flags::FIN_SETTLED;
         }

@@ -18,16 +18,17 @@ use crate::{
 /// A send or receive call moved `bytes` (> 0). Process context: the running task called.
 #[inline(always)]
 pub fn moved(sock: Sock, send: bool, bytes: u64, is_mptcp: impl FnOnce() -> bool) {
-    let Some(epoch) = epoch() else { return };
+    // The look-up comes first: most sockets of a host may be none of ours.
     let Some(connection) = find(sock) else {
         if is_mptcp() {
-            moved_above(sock, epoch, send, bytes);
+            moved_above(sock, send, bytes);
         } else if untracked::are_there() {
             untracked::moved(sock, send, bytes);
         }
         return;
     };
-    let bytes = if connection.is(flags::PRE_EXISTING | flags::SETTLES) {
+    let Some(epoch) = epoch() else { return };
+    let bytes = if connection.is(flags::SPANS) {
         bytes.min(since_start(sock, connection, send))
     } else {
         bytes
@@ -41,10 +42,6 @@ pub fn moved(sock: Sock, send: bool, bytes: u64, is_mptcp: impl FnOnce() -> bool
 /// middle then tells what it moved before, too.
 #[inline(never)]
 fn since_start(sock: Sock, connection: &Connection, send: bool) -> u64 {
-    if sock.has_ulp() {
-        // The sequence numbers are of something else.
-        return u64::MAX;
-    }
     let (now, start, credited) = if send {
         (
             sock.write_seq(),
@@ -63,8 +60,8 @@ fn since_start(sock: Sock, connection: &Connection, send: bool) -> u64 {
 
 /// The same on an MPTCP socket.
 #[inline(never)]
-fn moved_above(sock: Sock, epoch: u32, send: bool, bytes: u64) {
-    let Some(sock) = sock.first_subflow() else {
+fn moved_above(sock: Sock, send: bool, bytes: u64) {
+    let (Some(sock), Some(epoch)) = (sock.first_subflow(), epoch()) else {
         return;
     };
     match find(sock) {
@@ -85,8 +82,8 @@ pub fn only_calls_count(sock: Sock) -> bool {
 /// in the sequence numbers now, and no other task has moved them since it took the lock.
 #[inline(always)]
 pub fn settle(sock: Sock) {
-    let Some(epoch) = epoch() else { return };
     let Some(connection) = find(sock) else { return };
+    let Some(epoch) = epoch() else { return };
     // The snapshot releases the lock of older ones, too, in our process.
     if connection.owner.tgid == 0
         && connection.flags & (flags::INBOUND | flags::PRE_EXISTING) == flags::INBOUND

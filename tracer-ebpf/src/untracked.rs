@@ -17,7 +17,7 @@ use crate::{
     emit, filter,
     kernel::Sock,
     lifecycle::is_abort,
-    maps::{ANY_UNTRACKED, UNTRACKED, count},
+    maps::{ANY_UNTRACKED, UNTRACKED, count, gate_is_closed},
 };
 
 /// A program's place among those that report the same event, in the order in which they run.
@@ -64,16 +64,13 @@ static NEW: Untracked = Untracked {
 /// filter rejected it. Where the kernel preempts programs, all that report a birth can be skipped.
 #[inline(always)]
 pub fn are_there() -> bool {
-    emit::wants(feature::PREEMPTIBLE) || ANY_UNTRACKED.get(0).is_some_and(|any| *any != 0)
+    emit::wants(feature::PREEMPTIBLE) || ANY_UNTRACKED.get() != 0
 }
 
 /// From now on there are.
 #[inline(always)]
 pub fn note() {
-    if let Some(any) = ANY_UNTRACKED.get_ptr_mut(0) {
-        // SAFETY: an aligned word that only ever becomes 1.
-        unsafe { any.write_volatile(1) }
-    }
+    ANY_UNTRACKED.set(1);
 }
 
 #[inline(always)]
@@ -123,7 +120,7 @@ pub fn carried_before(sock: Sock, tx: u64, rx: u64) {
 /// A send or receive call moved `bytes`, and [`are_there`].
 #[inline(never)]
 pub fn moved(sock: Sock, send: bool, bytes: u64) {
-    if sock.is_stream() && filter::would_trace(sock, false) {
+    if !gate_is_closed() && sock.is_stream() && filter::would_trace(sock, false) {
         let counter = if send {
             Counter::UntrackedTx
         } else {

@@ -19,15 +19,15 @@ use self::figures::{Figure, Slice};
 use super::{partner::Partner, section::Section};
 use crate::{cmd, workspace};
 
+/// Length of a slice, milliseconds.
+const SLICE_MS: u64 = 300;
+
 #[derive(clap::Args)]
 #[group(skip)]
 pub(crate) struct Args {
     /// Slices of time in which programs are measured
     #[arg(long, value_name = "N", default_value_t = 20)]
     slices: usize,
-    /// Length of a slice
-    #[arg(long, value_name = "MILLISECONDS", default_value_t = 300)]
-    slice: u64,
     /// Options of conntracer while its programs are measured, such as "--accounting socket"
     #[arg(
         long,
@@ -160,7 +160,7 @@ fn measure<'a>(
     floor.args(["--attach", scene.floor]);
     let (mut floor, _) = Partner::start::<Value>(&mut floor)?;
     let ours = tracer.child.id().to_string();
-    let run = format!("run {}", args.slice);
+    let run = format!("run {SLICE_MS}");
     let mut slices = Vec::new();
     let mut connections = 0;
     // The first one fills caches.
