@@ -1,6 +1,10 @@
 //! Slices without a side, and between them slices with each side in turn.
 
-use std::{path::Path, thread::sleep, time::Duration};
+use std::{
+    path::Path,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -50,10 +54,15 @@ pub(crate) struct Cell {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Pair {
     pub(crate) before: Ran,
-    pub(crate) with: Ran,
+    pub(crate) with: With,
     pub(crate) after: Ran,
-    /// CPU time of the side's processes in its slice.
-    pub(crate) own_cpu_ns: u64,
+}
+
+/// A slice with a side.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct With {
+    pub(crate) ran: Ran,
+    pub(crate) own: Own,
     pub(crate) at_rest: Memory,
     pub(crate) memory: Memory,
     pub(crate) reported: Reported,
@@ -61,14 +70,14 @@ pub(crate) struct Pair {
     pub(crate) fault: Option<String>,
 }
 
-/// A slice with a side.
-struct With {
-    ran: Ran,
-    own_cpu_ns: u64,
-    at_rest: Memory,
-    memory: Memory,
-    reported: Reported,
-    fault: Option<String>,
+/// CPU time of the side's processes, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Own {
+    pub(crate) in_slice: u64,
+    /// How long the slice was, as seen from here.
+    pub(crate) slice: u64,
+    /// In the slice and until all its news should have arrived.
+    pub(crate) until_settled: u64,
 }
 
 impl Bench<'_> {
@@ -110,7 +119,11 @@ impl Bench<'_> {
                     Err(refusal) => cell.refused = Some(refusal),
                     Ok(with) => {
                         let after = self.without(&mut load)?;
-                        cell.pairs.push(with.between(before, after));
+                        cell.pairs.push(Pair {
+                            before,
+                            with,
+                            after,
+                        });
                         before = after;
                     }
                 }
@@ -136,11 +149,17 @@ impl Bench<'_> {
         };
         let pid = running.pid();
         let at_rest = usage::memory(pid);
-        let cpu = usage::cpu_ns(pid);
+        let (since, used) = (Instant::now(), usage::cpu_ns(pid));
         let ran = load.run(self.pace.slice)?;
+        let in_slice = usage::cpu_ns(pid).saturating_sub(used);
+        let slice = since.elapsed().as_nanos().try_into()?;
         sleep(SETTLE);
-        let own_cpu_ns = usage::cpu_ns(pid).saturating_sub(cpu);
-        let memory = usage::memory(pid);
+        let own = Own {
+            in_slice,
+            slice,
+            until_settled: usage::cpu_ns(pid).saturating_sub(used),
+        };
+        let memory = usage::memory(pid).max(at_rest);
         let (reported, fault) = match running.stop()? {
             Ok(files) => {
                 let reported = Reported::read(side.output, &files, &place.load, &ran.did)?;
@@ -150,26 +169,11 @@ impl Bench<'_> {
         };
         Ok(Ok(With {
             ran,
-            own_cpu_ns,
+            own,
             at_rest,
             memory,
             reported,
             fault,
         }))
-    }
-}
-
-impl With {
-    fn between(self, before: Ran, after: Ran) -> Pair {
-        Pair {
-            before,
-            with: self.ran,
-            after,
-            own_cpu_ns: self.own_cpu_ns,
-            at_rest: self.at_rest,
-            memory: self.memory,
-            reported: self.reported,
-            fault: self.fault,
-        }
     }
 }

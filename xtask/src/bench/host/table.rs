@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::{
+    figures::Figures,
     load::Kind,
-    result::{Figures, Results, Row},
+    result::{Results, Row},
     sides::{self, NULL},
     usage::Memory,
 };
