@@ -161,10 +161,10 @@ impl Bench<'_> {
         };
         let memory = usage::memory(pid).max(at_rest);
         let (reported, fault) = match running.stop()? {
-            Ok(files) => {
-                let reported = Reported::read(side.output, &files, &place.load, &ran.did)?;
-                (reported, None)
-            }
+            Ok(files) => match Reported::read(side.output, &files, &place.load, &ran.did) {
+                Ok(reported) => (reported, None),
+                Err(error) => (Reported::default(), Some(format!("{error:#}"))),
+            },
             Err(fault) => (Reported::default(), Some(fault)),
         };
         Ok(Ok(With {

@@ -121,6 +121,9 @@ pub(crate) fn text(results: &Results) -> String {
     for line in notes(results) {
         let _ = writeln!(text, "{line}");
     }
+    for mistake in results.mistakes() {
+        let _ = writeln!(text, "conntracer is wrong: {mistake}");
+    }
     text
 }
 
