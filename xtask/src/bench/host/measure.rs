@@ -14,13 +14,19 @@ use super::{
     report::Ran,
     reported::Reported,
     side::{Place, Running, Start},
-    sides::Side,
+    sides::{Output, Side},
     usage::{self, Memory},
 };
 use crate::cmd;
 
 /// For news that are on their way when a slice ends, and for what the kernel frees in its own time.
 const SETTLE: Duration = Duration::from_millis(100);
+
+/// So often that is waited for at most.
+const MOST_SETTLES: usize = 30;
+
+/// CPU time of a side that has nothing to read, in that time.
+const QUIET_NS: u64 = 1_000_000;
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -153,11 +159,10 @@ impl Bench<'_> {
         let ran = load.run(self.pace.slice)?;
         let in_slice = usage::cpu_ns(pid).saturating_sub(used);
         let slice = since.elapsed().as_nanos().try_into()?;
-        sleep(SETTLE);
         let own = Own {
             in_slice,
             slice,
-            until_settled: usage::cpu_ns(pid).saturating_sub(used),
+            until_settled: settled(side, pid).saturating_sub(used),
         };
         let memory = usage::memory(pid).max(at_rest);
         let (reported, fault) = match running.stop()? {
@@ -176,4 +181,20 @@ impl Bench<'_> {
             fault,
         }))
     }
+}
+
+/// Waits until a side has read its news: one that is stopped before has not lost them. Returns its
+/// CPU time.
+fn settled(side: &Side, pid: u32) -> u64 {
+    let mut before = usage::cpu_ns(pid);
+    for _ in 0..MOST_SETTLES {
+        sleep(SETTLE);
+        let now = usage::cpu_ns(pid);
+        let is_quiet = now.saturating_sub(before) < QUIET_NS;
+        if is_quiet || side.output == Output::Nothing {
+            return now;
+        }
+        before = now;
+    }
+    before
 }
