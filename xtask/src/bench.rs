@@ -42,8 +42,8 @@ pub(crate) struct Args {
     /// Write all figures, raw and computed, to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write the README's sections
-    #[arg(long)]
+    /// Write the README's sections, which are of everything
+    #[arg(long, conflicts_with_all = ["load", "side", "quick"])]
     write_readme: bool,
 }
 

@@ -109,7 +109,6 @@ impl Args {
 
 fn run(load: &mut dyn Load, time: Duration, total: &mut Did) -> Result<Ran> {
     let before = *total;
-    let start = Instant::now();
     repeat(load, time / WARM_UP, total)?;
     let cpu = cpu_ns();
     let begin = Instant::now();
@@ -119,7 +118,6 @@ fn run(load: &mut dyn Load, time: Duration, total: &mut Did) -> Result<Ran> {
         ops,
         wall_ns: wall.as_nanos().try_into()?,
         cpu_ns: cpu_ns() - cpu,
-        all_wall_ns: start.elapsed().as_nanos().try_into()?,
         did: total.since(&before),
         total: *total,
     })

@@ -27,8 +27,6 @@ pub struct Ran {
     pub wall_ns: u64,
     /// CPU time of the load in the measured time.
     pub cpu_ns: u64,
-    /// The measured time and the warm-up before it.
-    pub all_wall_ns: u64,
     /// All that was done since the command, the warm-up before the measured time included.
     pub did: Did,
     /// All that was done since the load was ready.

@@ -1,5 +1,6 @@
 //! Live cost on this machine: loads on one core, with and without a side on another.
 
+mod figures;
 mod load;
 mod machine;
 mod measure;

@@ -1,6 +1,10 @@
 //! Slices without a side, and between them slices with each side in turn.
 
-use std::{path::Path, thread::sleep, time::Duration};
+use std::{
+    path::Path,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -10,13 +14,19 @@ use super::{
     report::Ran,
     reported::Reported,
     side::{Place, Running, Start},
-    sides::Side,
+    sides::{Output, Side},
     usage::{self, Memory},
 };
 use crate::cmd;
 
 /// For news that are on their way when a slice ends, and for what the kernel frees in its own time.
 const SETTLE: Duration = Duration::from_millis(100);
+
+/// So often that is waited for at most.
+const MOST_SETTLES: usize = 30;
+
+/// CPU time of a side that has nothing to read, in that time.
+const QUIET_NS: u64 = 1_000_000;
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -50,10 +60,15 @@ pub(crate) struct Cell {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Pair {
     pub(crate) before: Ran,
-    pub(crate) with: Ran,
+    pub(crate) with: With,
     pub(crate) after: Ran,
-    /// CPU time of the side's processes in its slice.
-    pub(crate) own_cpu_ns: u64,
+}
+
+/// A slice with a side.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct With {
+    pub(crate) ran: Ran,
+    pub(crate) own: Own,
     pub(crate) at_rest: Memory,
     pub(crate) memory: Memory,
     pub(crate) reported: Reported,
@@ -61,14 +76,14 @@ pub(crate) struct Pair {
     pub(crate) fault: Option<String>,
 }
 
-/// A slice with a side.
-struct With {
-    ran: Ran,
-    own_cpu_ns: u64,
-    at_rest: Memory,
-    memory: Memory,
-    reported: Reported,
-    fault: Option<String>,
+/// CPU time of the side's processes, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Own {
+    pub(crate) in_slice: u64,
+    /// How long the slice was, as seen from here.
+    pub(crate) slice: u64,
+    /// In the slice and until all its news should have arrived.
+    pub(crate) until_settled: u64,
 }
 
 impl Bench<'_> {
@@ -110,7 +125,11 @@ impl Bench<'_> {
                     Err(refusal) => cell.refused = Some(refusal),
                     Ok(with) => {
                         let after = self.without(&mut load)?;
-                        cell.pairs.push(with.between(before, after));
+                        cell.pairs.push(Pair {
+                            before,
+                            with,
+                            after,
+                        });
                         before = after;
                     }
                 }
@@ -136,21 +155,26 @@ impl Bench<'_> {
         };
         let pid = running.pid();
         let at_rest = usage::memory(pid);
-        let cpu = usage::cpu_ns(pid);
+        let (since, used) = (Instant::now(), usage::cpu_ns(pid));
         let ran = load.run(self.pace.slice)?;
-        sleep(SETTLE);
-        let own_cpu_ns = usage::cpu_ns(pid).saturating_sub(cpu);
-        let memory = usage::memory(pid);
+        let in_slice = usage::cpu_ns(pid).saturating_sub(used);
+        let slice = since.elapsed().as_nanos().try_into()?;
+        let own = Own {
+            in_slice,
+            slice,
+            until_settled: settled(side, pid).saturating_sub(used),
+        };
+        let memory = usage::memory(pid).max(at_rest);
         let (reported, fault) = match running.stop()? {
-            Ok(files) => {
-                let reported = Reported::read(side.output, &files, &place.load, &ran.did)?;
-                (reported, None)
-            }
+            Ok(files) => match Reported::read(side.output, &files, &place.load, &ran.did) {
+                Ok(reported) => (reported, None),
+                Err(error) => (Reported::default(), Some(format!("{error:#}"))),
+            },
             Err(fault) => (Reported::default(), Some(fault)),
         };
         Ok(Ok(With {
             ran,
-            own_cpu_ns,
+            own,
             at_rest,
             memory,
             reported,
@@ -159,17 +183,18 @@ impl Bench<'_> {
     }
 }
 
-impl With {
-    fn between(self, before: Ran, after: Ran) -> Pair {
-        Pair {
-            before,
-            with: self.ran,
-            after,
-            own_cpu_ns: self.own_cpu_ns,
-            at_rest: self.at_rest,
-            memory: self.memory,
-            reported: self.reported,
-            fault: self.fault,
+/// Waits until a side has read its news: one that is stopped before has not lost them. Returns its
+/// CPU time.
+fn settled(side: &Side, pid: u32) -> u64 {
+    let mut before = usage::cpu_ns(pid);
+    for _ in 0..MOST_SETTLES {
+        sleep(SETTLE);
+        let now = usage::cpu_ns(pid);
+        let is_quiet = now.saturating_sub(before) < QUIET_NS;
+        if is_quiet || side.output == Output::Nothing {
+            return now;
         }
+        before = now;
     }
+    before
 }

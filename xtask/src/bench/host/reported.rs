@@ -30,7 +30,6 @@ pub(crate) struct Reported {
 
 impl Reported {
     pub(crate) fn read(output: Output, files: &Files, load: &Ready, did: &Did) -> Result<Self> {
-        let lines = |path: &Path| text(path).lines().map(str::to_owned).collect::<Vec<_>>();
         match output {
             Output::Nothing => Ok(Self::default()),
             Output::Summary => summary(&json(&files.summary)?, load, did),
@@ -42,7 +41,13 @@ impl Reported {
                 reported.checks.push(Check::new("last records", last, ends));
                 Ok(reported)
             }
-            Output::Tcplife => tcplife(&lines(&files.stdout), load, did),
+            Output::Tcplife => {
+                // It complains of losses elsewhere than it prints rows.
+                let (rows, said) = (text(&files.stdout), text(&files.stderr));
+                let losses = said.lines().filter(|line| line.starts_with("lost "));
+                let lines: Vec<String> = rows.lines().chain(losses).map(str::to_owned).collect();
+                tcplife(&lines, load, did)
+            }
             Output::Tcpdump => tcpdump(&text(&files.stderr)),
             Output::Strace => Ok(strace(&text(&files.records), did)),
         }

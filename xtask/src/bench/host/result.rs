@@ -1,22 +1,18 @@
-//! What the slices say: ratios with intervals, CPU, memory, and whether the reports are right.
-
-use std::time::Duration;
+//! All loads with all sides: what can be believed, what is wrong, and which targets are met.
 
 use anyhow::Result;
 use serde::Serialize;
 use serde_json::json;
 
 use super::{
+    figures::Figures,
     load::Kind,
     machine::Machine,
-    measure::{Cell, Pair},
-    report::Ran,
+    measure::Cell,
     sides::NULL,
-    stats::{Median, float, median},
+    stats::median,
     table,
     targets::{self, Outcome},
-    usage::Memory,
-    verdict::Verdict,
 };
 use crate::bench::section::Section;
 
@@ -27,9 +23,6 @@ const LEVEL: f64 = 0.95;
 /// value by chance more often than one alone.
 const NULL_LEVEL: f64 = 0.99;
 
-/// With less of its core, what the load did is what others left to it.
-const LEAST_SHARE: f64 = 0.95;
-
 /// One load with one side.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
@@ -37,30 +30,6 @@ pub(crate) struct Row {
     pub(crate) side: &'static str,
     pub(crate) refused: Option<String>,
     pub(crate) figures: Option<Figures>,
-}
-
-/// What was measured.
-#[derive(Debug, Serialize)]
-pub(crate) struct Figures {
-    /// Operations in a time, by those without the side.
-    pub(crate) throughput: Median,
-    /// CPU time of the load for an operation, by that without the side.
-    pub(crate) load_cpu: Median,
-    /// How much of its core the load had without the side.
-    pub(crate) core_share: f64,
-    /// An operation without the side.
-    pub(crate) operation_ns: f64,
-    /// The side's own CPU, in per cent of a core.
-    pub(crate) own_cpu_percent: f64,
-    /// The most there was.
-    pub(crate) memory: Memory,
-    /// The most resident memory before the load did anything.
-    pub(crate) at_rest: u64,
-    pub(crate) events: Option<u64>,
-    /// CPU time of the side for 1,000 events, in nanoseconds.
-    pub(crate) cpu_ns_per_1000_events: Option<f64>,
-    pub(crate) lost: Option<u64>,
-    pub(crate) verdict: Verdict,
 }
 
 /// All of it.
@@ -87,7 +56,13 @@ impl Results {
     /// Loads whose figures cannot be believed, with the reason.
     pub(crate) fn distrusted(&self) -> Vec<(Kind, String)> {
         let nulls = self.rows.iter().filter(|row| row.side == NULL);
-        let why = |row: &Row| Some((row.load, row.figures.as_ref()?.distrust()?));
+        let why = |row: &Row| {
+            let figures = row.figures.as_ref()?;
+            let others = self.rows.iter().filter(|other| other.load == row.load);
+            let shares = others.filter_map(|other| Some(other.figures.as_ref()?.core_share));
+            let share = median(&shares.collect::<Vec<_>>())?;
+            Some((row.load, figures.distrust(share)?))
+        };
         nulls.filter_map(why).collect()
     }
 
@@ -134,108 +109,44 @@ impl Row {
     }
 }
 
-impl Figures {
-    /// Whether the events are mostly such as happened in the slices is for the caller to know.
-    fn of(pairs: &[Pair], level: f64, counts_events: bool) -> Option<Self> {
-        let by = |of: fn(&Ran) -> f64| {
-            let ratios = pairs.iter().map(|pair| {
-                let without = f64::midpoint(of(&pair.before), of(&pair.after));
-                of(&pair.with) / without
-            });
-            Median::of(&ratios.collect::<Vec<_>>(), level)
-        };
-        let sum = |of: fn(&Pair) -> Option<u64>| -> Option<u64> { pairs.iter().map(of).sum() };
-        let own_cpu: Vec<f64> = pairs.iter().map(Pair::own_cpu_percent).collect();
-        let operations: Vec<f64> = pairs
-            .iter()
-            .map(|pair| float(pair.before.wall_ns) / float(pair.before.ops))
-            .collect();
-        let shares: Vec<f64> = pairs.iter().map(|pair| pair.before.core_share()).collect();
-        let events = sum(|pair| pair.reported.events);
-        let cpu: u64 = pairs.iter().map(|pair| pair.own_cpu_ns).sum();
-        let most = pairs.iter().map(|pair| pair.memory);
-        let at_rest = pairs.iter().map(|pair| pair.at_rest.resident);
-        let checks = pairs.iter().flat_map(|pair| pair.reported.checks.clone());
-        let faults = pairs.iter().filter_map(|pair| pair.fault.clone());
-        Some(Self {
-            throughput: by(Ran::throughput)?,
-            load_cpu: by(Ran::cpu_ns_per_operation)?,
-            core_share: median(&shares)?,
-            operation_ns: median(&operations)?,
-            own_cpu_percent: median(&own_cpu)?,
-            memory: most.fold(Memory::default(), Memory::max),
-            at_rest: at_rest.max().unwrap_or_default(),
-            cpu_ns_per_1000_events: events
-                .filter(|events| counts_events && *events > 0)
-                .map(|events| float(cpu) * 1000.0 / float(events)),
-            events,
-            lost: sum(|pair| pair.reported.lost),
-            verdict: Verdict::of(checks, faults.collect()),
-        })
-    }
-}
-
-impl Figures {
-    /// Why nothing can be believed where a side that does nothing has these figures.
-    fn distrust(&self) -> Option<String> {
-        if !self.throughput.contains(1.0) {
-            return Some(format!("`{NULL}` comes out at {}", self.throughput));
-        }
-        let others = 100.0 * (1.0 - self.core_share);
-        (self.core_share < LEAST_SHARE).then(|| {
-            format!("the load had its core not for itself: others took {others:.0} % of it")
-        })
-    }
-}
-
-impl Ran {
-    /// How much of its core the load had. It never sleeps.
-    fn core_share(&self) -> f64 {
-        float(self.cpu_ns) / float(self.wall_ns)
-    }
-
-    /// Operations in a second.
-    fn throughput(&self) -> f64 {
-        float(self.ops) / Duration::from_nanos(self.wall_ns).as_secs_f64()
-    }
-
-    fn cpu_ns_per_operation(&self) -> f64 {
-        float(self.cpu_ns) / float(self.ops)
-    }
-}
-
-impl Pair {
-    fn own_cpu_percent(&self) -> f64 {
-        100.0 * float(self.own_cpu_ns) / float(self.with.all_wall_ns)
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::bench::host::{report::Did, reported::Reported, verdict::Check};
+    use crate::bench::host::{
+        measure::{Own, Pair, With},
+        report::{Did, Ran},
+        reported::Reported,
+        usage::Memory,
+        verdict::{Check, Verdict},
+    };
 
     fn ran(ops: u64) -> Ran {
         Ran {
             ops,
             wall_ns: 1_000_000_000,
             cpu_ns: 990_000_000,
-            all_wall_ns: 1_100_000_000,
             did: Did::default(),
             total: Did::default(),
         }
     }
 
-    fn pair(before: u64, with: u64, after: u64) -> Pair {
+    /// Slices of a second with so many operations.
+    pub(crate) fn pair(before: u64, with: u64, after: u64) -> Pair {
         Pair {
             before: ran(before),
-            with: ran(with),
+            with: With {
+                ran: ran(with),
+                own: Own {
+                    in_slice: 20_000_000,
+                    slice: 1_000_000_000,
+                    until_settled: 21_000_000,
+                },
+                at_rest: Memory::default(),
+                memory: Memory::default(),
+                reported: Reported::default(),
+                fault: None,
+            },
             after: ran(after),
-            own_cpu_ns: 22_000_000,
-            at_rest: Memory::default(),
-            memory: Memory::default(),
-            reported: Reported::default(),
-            fault: None,
         }
     }
 
@@ -253,14 +164,6 @@ pub(crate) mod tests {
             refused: None,
             pairs: ratios.iter().map(with).collect(),
         })
-    }
-
-    #[test]
-    fn a_drift_of_the_machine_is_no_cost() {
-        let figures =
-            Figures::of(&[pair(1000, 900, 800), pair(800, 700, 600)], LEVEL, true).unwrap();
-        assert!((figures.throughput.value - 1.0).abs() < 1e-9);
-        assert!((figures.own_cpu_percent - 2.0).abs() < 1e-9);
     }
 
     #[test]

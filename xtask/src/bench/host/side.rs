@@ -120,12 +120,19 @@ impl Running {
             _ => Signal::INT,
         });
         let since = Instant::now();
-        while self.child.try_wait()?.is_none() {
+        let status = loop {
+            if let Some(status) = self.child.try_wait()? {
+                break status;
+            }
             if since.elapsed() > PATIENCE {
                 self.over = false;
                 return Ok(Err(format!("it did not end within {PATIENCE:?}")));
             }
             sleep(Duration::from_millis(2));
+        };
+        let ours = matches!(self.output, Output::Summary | Output::Records);
+        if ours && !status.success() {
+            return Ok(Err(format!("{status}: {}", self.files.reason())));
         }
         Ok(Ok(self.files.clone()))
     }

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::{
+    figures::Figures,
     load::Kind,
-    result::{Figures, Results, Row},
+    result::{Results, Row},
     sides::{self, NULL},
     usage::Memory,
 };
@@ -119,6 +120,9 @@ pub(crate) fn text(results: &Results) -> String {
     }
     for line in notes(results) {
         let _ = writeln!(text, "{line}");
+    }
+    for mistake in results.mistakes() {
+        let _ = writeln!(text, "conntracer is wrong: {mistake}");
     }
     text
 }
