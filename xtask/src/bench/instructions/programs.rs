@@ -8,21 +8,36 @@ use super::extra::Tool;
 type Sum = (u64, u64);
 
 pub(super) fn text(tools: &[Tool]) -> String {
-    let mut text = "\n\nInstructions a run of each program, with what statistics take (see the \
-                    empty one)\n"
-        .to_owned();
+    let empty = tools.iter().filter_map(|tool| {
+        let (_, sum) = sums(tool)
+            .into_iter()
+            .find(|(name, _)| name.starts_with("empty_"))?;
+        Some(mean(sum))
+    });
+    let empty = empty.min().unwrap_or(0);
+    let mut text = format!(
+        "\n\nInstructions a run of each program, {empty} of which are the statistics'\n{:24}{:16}\
+         {:>8}{:>8}{:>8}\n",
+        "of", "program", "runs", "gross", "net"
+    );
     for tool in tools {
-        for (name, (runs, instructions)) in sums(tool) {
+        for (name, sum) in sums(tool) {
+            let gross = mean(sum);
             // Writing to a string cannot fail.
             let _ = writeln!(
                 text,
-                "{:24}{name:16}{runs:>8}{:>8}",
+                "{:24}{name:16}{:>8}{gross:>8}{:>8}",
                 tool.name,
-                instructions / runs
+                sum.0,
+                gross.saturating_sub(empty)
             );
         }
     }
     text
+}
+
+fn mean((runs, instructions): Sum) -> u64 {
+    instructions / runs
 }
 
 /// The programs that ran, by name: one can be attached twice, and a tool runs several times.
@@ -52,8 +67,12 @@ mod tests {
             program("send", 2, 300),
             program("send", 1, 300),
             program("never", 0, 0),
+            program("empty_send", 1, 70),
         ];
-        assert_eq!(sums(&tool), BTreeMap::from([("send", (3, 600))]));
-        assert!(text(&[tool]).ends_with("       3     200\n"));
+        assert_eq!(
+            sums(&tool),
+            BTreeMap::from([("empty_send", (1, 70)), ("send", (3, 600))])
+        );
+        assert!(text(&[tool]).ends_with("       3     200     130\n"));
     }
 }
