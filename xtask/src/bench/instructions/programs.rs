@@ -2,7 +2,27 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use super::extra::Tool;
+use super::{super::programs::ratio, extra::Tool};
+
+/// Programs of conntracer, and the bare update on the same call, each with its tool.
+const PAIRS: [[(&str, &str); 2]; 4] = [
+    [
+        ("conntracer, tracepoint", "send_length"),
+        ("floor, update", "update_send"),
+    ],
+    [
+        ("conntracer, tracepoint", "recv_length"),
+        ("floor, update", "update_recv"),
+    ],
+    [
+        ("conntracer, fentry", "release_sock_fe"),
+        ("floor, update-fentry", "update_fentry"),
+    ],
+    [
+        ("conntracer, kprobe", "release_sock_kp"),
+        ("floor, update-kprobe", "update_kprobe"),
+    ],
+];
 
 /// Runs and instructions.
 type Sum = (u64, u64);
@@ -33,7 +53,25 @@ pub(super) fn text(tools: &[Tool]) -> String {
             );
         }
     }
+    for pair in PAIRS {
+        let net =
+            pair.map(|(tool, name)| Some(find(tools, tool, name)?.checked_sub(empty)?.max(1)));
+        if let [Some(ours), Some(update)] = net {
+            let [(tool, name), _] = pair;
+            let proportion = ratio(ours, update);
+            let _ = writeln!(
+                text,
+                "{name} of {tool}: {proportion:.2} x a bare update, net"
+            );
+        }
+    }
     text
+}
+
+/// Instructions of a tool's program.
+fn find(tools: &[Tool], tool: &str, name: &str) -> Option<u64> {
+    let tool = tools.iter().find(|it| it.name == tool)?;
+    sums(tool).get(name).copied().map(mean)
 }
 
 fn mean((runs, instructions): Sum) -> u64 {
@@ -54,6 +92,28 @@ fn sums(tool: &Tool) -> BTreeMap<&str, Sum> {
 mod tests {
     use super::*;
     use crate::compare::plan::Program;
+
+    #[test]
+    fn a_program_is_compared_with_the_bare_update_on_the_same_call() {
+        let tool = |tool: &str, name: &str, ns| {
+            let mut tool = Tool::named(tool);
+            tool.programs.push(Program {
+                name: name.into(),
+                runs: 1,
+                ns,
+            });
+            tool
+        };
+        let tools = [
+            tool("conntracer, tracepoint", "send_length", 250),
+            tool("floor, empty-fentry", "empty_fentry", 50),
+            tool("floor, update", "update_send", 150),
+        ];
+        let text = text(&tools);
+        let line = "send_length of conntracer, tracepoint: 2.00 x a bare update, net\n";
+        assert!(text.ends_with(line), "{text}");
+        assert_eq!(text.matches("bare update").count(), 1);
+    }
 
     #[test]
     fn runs_of_one_program_are_added_and_what_never_ran_is_left_out() {
