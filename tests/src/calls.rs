@@ -7,7 +7,8 @@ use std::os::fd::OwnedFd;
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketType, accept, connect, recv, send, socket,
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, accept_with, connect, recv, send,
+    socket,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -44,7 +45,8 @@ fn batch(listener: &TcpListener, times: &mut Times) -> Result<()> {
     })?);
     times.accept.push(timed(|| {
         for _ in &clients {
-            servers.push(accept(listener)?);
+            // As Rust's own library does.
+            servers.push(accept_with(listener, SocketFlags::CLOEXEC)?);
         }
         Ok(())
     })?);

@@ -63,6 +63,28 @@ pub struct Measured {
     pub ready: Ready,
 }
 
+/// What was found out beside a tool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Found {
+    /// What the calls took, and then what the tool's programs in the kernel took when the same calls
+    /// were made again.
+    Times(Times, Vec<Program>),
+    /// Why it does not run here.
+    Refusal(String),
+}
+
+/// A program in the kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// At most 15 bytes of its name.
+    pub name: String,
+    /// How often it ran.
+    pub runs: u64,
+    /// How long, in nanoseconds, with what the kernel needs to look at the clock twice.
+    pub ns: u64,
+}
+
 /// What each call took, in nanoseconds: one number a batch of calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Times {

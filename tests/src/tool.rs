@@ -37,6 +37,11 @@ impl Tool {
         Ok(Self { running, output })
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.running.pid()
+    }
+
     /// Returns why it does not get ready, if so.
     pub fn wait_until_ready(&mut self, ready: &Ready) -> Result<Option<String>> {
         let since = Instant::now();

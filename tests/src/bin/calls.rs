@@ -2,8 +2,9 @@
 
 use anyhow::{Context as _, Result};
 use tests::calls::measure;
+use tests::floor::{Run, during};
 use tests::namespace::Namespace;
-use tests::peers::{MEASURED, Measured, Times};
+use tests::peers::{Found, MEASURED, Measured, Program};
 use tests::tool::Tool;
 use tests::vm::Said;
 
@@ -21,29 +22,32 @@ fn main() -> Result<()> {
     for round in 0..ROUNDS {
         for tool in &tools {
             let result = beside(tool).with_context(|| tool.name.clone())?;
-            let result = match result {
-                Ok(times) => serde_json::json!({"times": times}),
-                Err(refusal) => serde_json::json!({"refusal": refusal}),
-            };
+            let result = serde_json::to_value(result)?;
             say(&Said::Result(format!("{}#{round}", tool.name), result));
         }
     }
     Ok(())
 }
 
-/// The times beside a tool, or why it does not run here.
-fn beside(measured: &Measured) -> Result<Result<Times, String>> {
+fn beside(measured: &Measured) -> Result<Found> {
     if measured.tool.is_empty() {
-        return Ok(Ok(measure(BATCHES)?));
+        return Ok(Found::Times(measure(BATCHES)?, Vec::new()));
     }
     let mut tool = Tool::start(&measured.tool)?;
     if let Some(refusal) = tool.wait_until_ready(&measured.ready)? {
         let output = tool.stop()?;
-        return Ok(Err(format!("{refusal}: {}", output.join("; "))));
+        return Ok(Found::Refusal(format!("{refusal}: {}", output.join("; "))));
     }
     let times = measure(BATCHES)?;
+    // Afterwards, because statistics cost something, too.
+    let runs = during(tool.pid(), || measure(BATCHES).map(drop))?;
     tool.stop()?;
-    Ok(Ok(times))
+    let program = |run: Run| Program {
+        name: run.name,
+        runs: run.runs,
+        ns: run.ns,
+    };
+    Ok(Found::Times(times, runs.into_iter().map(program).collect()))
 }
 
 #[expect(clippy::print_stdout, reason = "the console is how the host listens")]

@@ -26,13 +26,13 @@ type Count = (u64, u64);
 
 /// The counts at the last look.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(crate) struct Counts {
     last: BTreeMap<u32, Count>,
 }
 
 impl Counts {
     /// What each program with an owner did since the last look, or since it was loaded.
-    pub(super) fn look(&mut self, owners: &BTreeMap<u32, String>) -> Result<Vec<Run>> {
+    pub(crate) fn look(&mut self, owners: &BTreeMap<u32, String>) -> Result<Vec<Run>> {
         let mut runs = Vec::new();
         for info in loaded_programs() {
             let info = info.context("cannot list the programs in the kernel")?;
@@ -59,7 +59,7 @@ impl Counts {
 }
 
 /// The ids of the programs that a process has, by itself or through what it attached.
-pub(super) fn programs_of(pid: u32) -> Result<BTreeSet<u32>> {
+pub(crate) fn programs_of(pid: u32) -> Result<BTreeSet<u32>> {
     let folder = format!("/proc/{pid}/fdinfo");
     let entries = std::fs::read_dir(&folder).with_context(|| format!("cannot list {folder}"))?;
     // A descriptor may be gone by now.

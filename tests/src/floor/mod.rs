@@ -78,6 +78,17 @@ pub fn main() -> Result<()> {
     Ok(())
 }
 
+/// What the programs of a process do while `work` is done.
+pub fn during(pid: u32, work: impl FnOnce() -> Result<()>) -> Result<Vec<Run>> {
+    let _statistics = enable_stats(Stats::RunTime).context("cannot switch statistics on")?;
+    let programs = programs_of(pid)?.into_iter();
+    let owners = programs.map(|id| (id, pid.to_string())).collect();
+    let mut counts = Counts::default();
+    counts.look(&owners)?;
+    work()?;
+    counts.look(&owners)
+}
+
 fn load(set: Set) -> Result<Ebpf> {
     let quiet = u32::from(set == Set::QuietPrototype);
     let mut loader = EbpfLoader::new();

@@ -4,18 +4,18 @@
 
 mod extra;
 mod guest;
+mod programs;
 
 use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
-use serde::Deserialize;
 use serde_json::json;
 
 use self::extra::{Table, Tool};
 use super::section::Section;
 use crate::{
     cmd,
-    compare::{guest::Peers, plan::Times},
+    compare::{guest::Peers, plan::Found},
     vm::{
         Arch, Target, cache,
         console::Console,
@@ -56,7 +56,7 @@ pub(crate) fn run(args: &Args) -> Result<Section> {
     let table = Table::new(&tools)?;
     Ok(Section {
         name: "instructions",
-        text: table.text(&kernel.version),
+        text: table.text(&kernel.version) + &programs::text(&tools),
         markdown: table.markdown(&kernel.version),
         json: json!({"kernel": kernel.version, "tools": tools}),
         sound: tools.iter().all(|tool| tool.refusal.is_none()),
@@ -81,12 +81,6 @@ fn boot(kernel: &Kernel, arch: Arch, initramfs: &Path, log: &Path) -> Result<Con
 
 /// What the VM found out about each tool, in the order in which they ran.
 fn tools(console: Console) -> Result<Vec<Tool>> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "snake_case")]
-    enum Found {
-        Times(Times),
-        Refusal(String),
-    }
     let mut tools: Vec<Tool> = Vec::new();
     for (subject, result) in console.results {
         let found = serde_json::from_value(result);
@@ -98,7 +92,10 @@ fn tools(console: Console) -> Result<Vec<Tool>> {
             tools.len() - 1
         });
         match found {
-            Found::Times(times) => tools[index].rounds.push(times),
+            Found::Times(times, programs) => {
+                tools[index].rounds.push(times);
+                tools[index].programs.extend(programs);
+            }
             Found::Refusal(why) => tools[index].refusal = Some(why),
         }
     }

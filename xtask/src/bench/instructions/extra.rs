@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use super::guest::NOTHING;
-use crate::compare::plan::Times;
+use crate::compare::plan::{Program, Times};
 
 /// What was found out beside a tool.
 #[derive(Debug, Serialize)]
@@ -14,6 +14,8 @@ pub(super) struct Tool {
     pub(super) refusal: Option<String>,
     /// The times of each of its runs.
     pub(super) rounds: Vec<Times>,
+    /// Its programs in each of its runs.
+    pub(super) programs: Vec<Program>,
 }
 
 impl Tool {
@@ -22,6 +24,7 @@ impl Tool {
             name: name.to_owned(),
             refusal: None,
             rounds: Vec::new(),
+            programs: Vec::new(),
         }
     }
 
