@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 use serde::Serialize;
+use smallvec::SmallVec;
 
 use crate::reconcile::Ending;
 
@@ -173,6 +174,9 @@ pub struct User {
     pub rx: u64,
 }
 
+/// Those that moved the bytes of one connection: nearly always its owner, perhaps a worker as well.
+pub type Users = SmallVec<[User; 2]>;
+
 /// Byte counts. `tx` is what send calls accepted, `rx` what was copied to applications; never
 /// headers, retransmits, SYN or FIN.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -251,8 +255,8 @@ pub struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub closer: Option<ProcessName>,
     /// Who moved the bytes: in `close`, `open_at_exit` and (the caller) `io` records.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub users: Vec<User>,
+    #[serde(skip_serializing_if = "SmallVec::is_empty")]
+    pub users: Users,
     /// Inode number of the network namespace.
     pub netns: u32,
     /// The owner's cgroup.
@@ -288,4 +292,16 @@ pub struct Record {
     /// How the kernel counts it; not part of the schema.
     #[serde(skip)]
     pub ending: Ending,
+}
+
+/// Takes records as they are made. None is kept here: a sweep makes a million.
+pub trait Out {
+    /// Takes one.
+    fn push(&mut self, record: Record);
+}
+
+impl Out for Vec<Record> {
+    fn push(&mut self, record: Record) {
+        Vec::push(self, record);
+    }
 }
