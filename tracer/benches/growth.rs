@@ -4,7 +4,7 @@
 #![expect(clippy::print_stdout, reason = "figures for people")]
 #![expect(clippy::cast_precision_loss, reason = "a million is exact")]
 
-#[allow(dead_code, reason = "the other benches use the rest")]
+#[allow(dead_code, unreachable_pub, reason = "the other benches use the rest")]
 mod mixture;
 
 use std::alloc::{GlobalAlloc, Layout, System};

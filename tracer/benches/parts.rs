@@ -1,6 +1,6 @@
 //! What each part of userspace costs: `cargo bench -p tracer --bench parts`.
 
-#[allow(dead_code, reason = "the other benches use the rest")]
+#[allow(dead_code, unreachable_pub, reason = "the other benches use the rest")]
 mod mixture;
 
 use bytes::BytesMut;

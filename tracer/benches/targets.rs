@@ -6,14 +6,14 @@
 #![expect(clippy::print_stdout, reason = "figures for people")]
 #![expect(clippy::cast_precision_loss, reason = "nobody waits for 2^53 events")]
 
-#[allow(dead_code, reason = "the other benches use the rest")]
+#[allow(dead_code, unreachable_pub, reason = "the other benches use the rest")]
 mod mixture;
 
 use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 use mixture::Tables;
 use serde::Serialize;
 use tracer::aggregate::Aggregate;
@@ -59,18 +59,18 @@ fn timed(work: impl FnOnce()) -> Duration {
 fn json_against_serde() -> f64 {
     let records = records();
     let ready: Vec<Ready> = records.iter().map(Ready::of).collect();
-    let (mut ours, mut theirs) = (BytesMut::new(), BytesMut::new());
+    let (mut ours, mut theirs) = (BytesMut::new(), Vec::new());
     let write_ours = |out: &mut BytesMut| {
         out.clear();
         for record in &records {
             Json.record(record, out);
         }
     };
-    let write_theirs = |out: &mut BytesMut| {
+    let write_theirs = |out: &mut Vec<u8>| {
         out.clear();
         for record in &ready {
-            serde_json::to_writer((&mut *out).writer(), record).expect("memory takes it");
-            out.put_u8(b'\n');
+            serde_json::to_writer(&mut *out, record).expect("memory takes it");
+            out.push(b'\n');
         }
     };
     write_ours(&mut ours);

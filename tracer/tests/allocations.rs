@@ -2,7 +2,7 @@
 //! and processes, an event allocates nothing, as JSON either.
 
 #[path = "../benches/mixture/mod.rs"]
-#[allow(dead_code, reason = "the benches use the rest")]
+#[allow(dead_code, unreachable_pub, reason = "the benches use the rest")]
 mod mixture;
 
 use std::alloc::{GlobalAlloc, Layout, System};
