@@ -44,4 +44,5 @@ pub mod start;
 pub mod stop;
 pub mod summary;
 pub mod terminal;
+pub mod timer;
 pub mod track;

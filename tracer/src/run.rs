@@ -25,6 +25,7 @@ use crate::reconcile::Watch;
 use crate::sink::file::open_summary;
 use crate::start;
 use crate::stop::Stop;
+use crate::timer::Timer;
 use crate::track::Track;
 
 /// How often the ring is read when nothing in it is worth a wake-up,
@@ -139,8 +140,9 @@ impl Tracing {
     /// Moves records from the ring to the output until something says stop. After an error the
     /// totals so far are still good.
     async fn until(&mut self, stop: &mut Stop, deadline: Option<Instant>) -> io::Result<()> {
-        let mut next_look = Instant::now();
-        let mut next_interval = next_look + INTERVAL;
+        let mut timer = Timer::new()?;
+        timer.set(Duration::ZERO)?;
+        let mut next_interval = Instant::now() + INTERVAL;
         let mut next_refresh = next_interval;
         loop {
             let behind = self.publisher.is_behind();
@@ -153,7 +155,7 @@ impl Tracing {
                     self.publisher.hand_over(room);
                     continue;
                 }
-                () = sleep_until(next_look), if !behind => {}
+                gone_off = timer.gone_off(), if !behind => gone_off?,
                 filled = self.ring.filled(), if !behind => filled?,
             }
             let now = Instant::now();
@@ -170,15 +172,15 @@ impl Tracing {
             }
             let more = self.collector.drain(&mut self.ring, &mut self.publisher)?;
             self.publisher.flush();
-            next_look = Instant::now();
-            if more {
+            timer.set(if more {
                 // Signals and the output get their turn in between.
                 tokio::task::yield_now().await;
+                Duration::ZERO
             } else if self.collector.has_heard() {
-                next_look += TICK;
+                TICK
             } else {
-                next_look += IDLE_TICK;
-            }
+                IDLE_TICK
+            })?;
         }
     }
 }
