@@ -3,6 +3,7 @@
 use std::fs::{File, read_dir, read_to_string};
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{UsageWho, getrusage};
 use tests::compare::number;
 use tests::generator::Workload;
 use tests::harness::can_trace;
@@ -11,8 +12,8 @@ use tests::tracer::Tracer;
 
 /// Connection ends that are open at the same time.
 const ENDS: u64 = 100_000;
-/// Servers that hold an equal part of them: a limit on descriptors and the ports of an address would
-/// be too few for one.
+/// Servers that hold an equal part of them: the descriptors of a process and the ports of an address
+/// are too few for one.
 const SERVERS: u64 = 5;
 /// Bytes of resident memory at the most, kernel maps apart.
 const MOST: u64 = 64 << 20;
@@ -68,7 +69,7 @@ fn a_hundred_thousand_open_connections_take_no_more_than_64_mib() {
 
 /// The most memory of any child that has been waited for.
 fn usage() -> u64 {
-    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN);
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN);
     let kilobytes = usage.expect("the usage of children").max_rss();
     u64::try_from(kilobytes).expect("a size") << 10
 }
