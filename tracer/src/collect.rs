@@ -1,28 +1,34 @@
 //! From the kernel's maps to records: reads what is new, asks [`Track`] what it means.
+//!
+//! Tables can have a million entries. They are read in steps of a thousand, with the ring and all
+//! else in between: [`steps`].
 
+mod samples;
+mod steps;
+mod users;
+
+use std::collections::VecDeque;
 use std::io;
 
 use aya::maps::MapError;
-use hashbrown::{HashMap, HashSet};
-use tracer_common::connection::{Connection, ConnectionKey, flags};
+use hashbrown::HashSet;
+use tracer_common::connection::{Connection, ConnectionKey};
 use tracer_common::counters::Counter;
+use tracer_common::folded::{FoldedKey, FoldedTotals};
 
-use crate::aggregate::Aggregate;
 use crate::bpf::ring::Ring;
 use crate::bpf::sample::Sampler;
-use crate::bpf::snapshot::{Maps, UserRow, adds_up};
+use crate::bpf::snapshot::{Maps, UserRow};
 use crate::clock;
 use crate::decode::Decoded;
-use crate::record::Record;
-use crate::samples::Samples;
+use crate::record::Out;
 use crate::summary::Loss;
 use crate::track::Track;
+use samples::Samples;
+use steps::Step;
 
 /// Ring records read in one go.
 const DRAIN: usize = 4096;
-
-/// Connections looked up in one go.
-const LOOK_UPS: usize = 1024;
 
 /// Counters of calls on sockets without an entry.
 const EARLY: [Counter; 3] = [
@@ -48,6 +54,11 @@ pub struct Collector {
     samples: Option<Samples>,
     /// Sockets that moved bytes in this traffic interval.
     touched: HashSet<u64>,
+    /// What is being read, a step at a time.
+    steps: VecDeque<Step>,
+    /// Room for the users of one connection.
+    rows: Vec<UserRow>,
+    has_heard: bool,
     unknown_records: u64,
     /// What was counted on older sockets before they were known.
     too_early: [u64; EARLY.len()],
@@ -60,6 +71,8 @@ pub struct Collector {
     /// Connections that have rows in the users map and no table entry: of those that are so again
     /// an interval later, nobody else will remove them.
     orphans: HashSet<ConnectionKey>,
+    /// At the end: connections some of whose users were not found.
+    unsettled: Vec<(ConnectionKey, Connection)>,
 }
 
 impl Collector {
@@ -83,6 +96,9 @@ impl Collector {
             wanted,
             samples: sampler.map(Samples::new),
             touched: HashSet::new(),
+            steps: VecDeque::new(),
+            rows: Vec::new(),
+            has_heard: false,
             unknown_records: 0,
             too_early: [0; EARLY.len()],
             late_news_seen: 0,
@@ -90,6 +106,7 @@ impl Collector {
             sweep_due: false,
             users_scanned: false,
             orphans: HashSet::new(),
+            unsettled: Vec::new(),
         })
     }
 
@@ -99,158 +116,59 @@ impl Collector {
         self.too_early = EARLY.map(|counter| self.maps.counter(counter));
     }
 
-    /// Reads the ring, and what did not fit into it. Returns whether more is waiting.
-    pub fn drain(&mut self, ring: &mut Ring, out: &mut Vec<Record>) -> io::Result<bool> {
+    /// Reads the ring, and takes one step of what else is to be read. Returns whether more is
+    /// waiting.
+    pub fn drain(&mut self, ring: &mut Ring, out: &mut impl Out) -> io::Result<bool> {
         self.track.set_wall_offset(clock::wall_offset_ns());
         let emptied = self.read_ring(ring, DRAIN, out);
         let late_news = self.maps.counter(Counter::RingFull);
         if late_news != self.late_news_seen {
             self.late_news_seen = late_news;
             self.sweep_due = true;
-            self.take_late_releases(ring, out)?;
+            self.look_for_late_releases();
         }
-        Ok(self.sample(out)? || !emptied)
-    }
-
-    /// A step of the pass over the open connections, if there is one. Returns whether there is more.
-    fn sample(&mut self, out: &mut Vec<Record>) -> io::Result<bool> {
-        let Some(samples) = &mut self.samples else {
-            return Ok(false);
-        };
-        let moved = samples.step(&mut self.track)?;
-        let more = samples.are_due();
-        let now_ns = clock::mono_ns();
-        let sockets: Vec<u64> = moved.iter().map(|sample| sample.sk).collect();
-        let mut moved = moved.iter();
-        for (key, mut connection) in self.maps.connections_on(&sockets) {
-            // They come in the same order, without those that are gone.
-            let Some(sample) = moved.find(|sample| sample.sk == key.sk) else {
-                break;
-            };
-            sample.apply(&mut connection);
-            self.track.traffic(key, &connection, now_ns, out);
-        }
-        Ok(more)
+        Ok(self.step(ring, out)? || !emptied)
     }
 
     /// Reads at most `limit` records; returns whether the ring is empty.
-    fn read_ring(&mut self, ring: &mut Ring, limit: usize, out: &mut Vec<Record>) -> bool {
-        ring.drain(limit, |decoded| match decoded {
-            Decoded::News(key, connection) => {
-                let users = self.take_users(key, &connection);
-                self.track.news(key, &connection, &users, out);
+    fn read_ring(&mut self, ring: &mut Ring, limit: usize, out: &mut impl Out) -> bool {
+        ring.drain(limit, |decoded| {
+            self.has_heard = true;
+            match decoded {
+                Decoded::News(key, connection) => {
+                    self.take_users(key, &connection);
+                    self.track.news(key, &connection, &self.rows, out);
+                }
+                Decoded::Touched(sk) => {
+                    self.touched.insert(sk);
+                }
+                Decoded::Io(io) => self.track.io(&io, out),
+                Decoded::Unknown => self.unknown_records += 1,
             }
-            Decoded::Touched(sk) => {
-                self.touched.insert(sk);
-            }
-            Decoded::Io(io) => self.track.io(&io, out),
-            Decoded::Unknown => self.unknown_records += 1,
         })
     }
 
-    /// The users of a connection that is over; nobody asks before.
-    fn take_users(&mut self, key: ConnectionKey, connection: &Connection) -> Vec<UserRow> {
-        if connection.last_user == 0 || !connection.is(flags::RELEASED) {
-            return Vec::new();
+    /// Ends a traffic interval: has what moved in it told by the next steps. An interval lasts
+    /// until what the one before it left to read is read.
+    pub fn interval(&mut self) -> io::Result<()> {
+        if !self.steps.is_empty() {
+            return Ok(());
         }
-        let mut users = self.maps.users(key, connection);
-        if !adds_up(connection, &users) {
-            users = self.scan_users(key).unwrap_or(users);
-        }
-        self.maps.forget_users(&users);
-        users
-    }
-
-    /// Reads the whole users map for one connection, at most once an interval, and not if rows are
-    /// missing because the map was full. What is not found stays unattributed.
-    fn scan_users(&mut self, key: ConnectionKey) -> Option<Vec<UserRow>> {
-        if self.users_scanned || self.maps.counter(Counter::UsersFull) != 0 {
-            return None;
-        }
-        self.users_scanned = true;
-        self.maps.all_users().ok()?.remove(&key)
-    }
-
-    /// The pending map is read first and told last: news of the same connections are in the ring
-    /// already, and must not come after their end.
-    fn take_late_releases(&mut self, ring: &mut Ring, out: &mut Vec<Record>) -> io::Result<()> {
-        let late = self.maps.take_pending()?;
-        self.read_ring(ring, ring.most_records(), out);
-        self.track.age_late_releases();
-        for (key, connection) in late {
-            let users = self.take_users(key, &connection);
-            self.track.late_release(key, &connection, &users, out);
-        }
-        Ok(())
-    }
-
-    /// Ends a traffic interval: tells what moved in it.
-    pub fn interval(&mut self, ring: &mut Ring, out: &mut Vec<Record>) -> io::Result<()> {
-        self.track.set_wall_offset(clock::wall_offset_ns());
         self.users_scanned = false;
-        let epoch = self.maps.advance_epoch().map_err(other)?;
-        let now_ns = clock::mono_ns();
+        self.maps.advance_epoch().map_err(other)?;
         if std::mem::take(&mut self.sweep_due) {
-            self.take_late_releases(ring, out)?;
-            if self.wanted.stages {
-                self.sweep(ring, now_ns, out)?;
-            }
+            self.sweep();
         }
         if self.wanted.traffic
             && let Some(samples) = &mut self.samples
+            && let Some(pass) = samples.begin(clock::mono_ns())?
         {
-            samples.begin(now_ns)?;
+            self.steps.push_back(Step::Samples(pass));
         }
-        let touched: Vec<u64> = self.touched.drain().collect();
-        for sockets in touched.chunks(LOOK_UPS) {
-            for (key, connection) in self.maps.connections_on(sockets) {
-                self.track.traffic(key, &connection, now_ns, out);
-                // Touched again since the interval ended: it will not say so a second time.
-                if connection.epoch == epoch {
-                    self.touched.insert(key.sk);
-                }
-            }
+        if !self.touched.is_empty() {
+            let sockets = self.touched.drain().collect();
+            self.steps.push_back(Step::Touched(sockets));
         }
-        Ok(())
-    }
-
-    /// Reads the whole table for what the ring could not take.
-    fn sweep(&mut self, ring: &mut Ring, now_ns: u64, out: &mut Vec<Record>) -> io::Result<()> {
-        let folded = self.maps.counter(Counter::Folded) + self.maps.counter(Counter::FoldLost);
-        let some_folded = std::mem::replace(&mut self.folded_seen, folded) != folded;
-        let known = if some_folded {
-            self.track.live_keys()
-        } else {
-            Vec::new()
-        };
-        let table = self.maps.connections()?;
-        for (key, connection) in &table {
-            if self.wanted.traffic {
-                self.track.traffic(*key, connection, now_ns, out);
-            } else if connection.flags & (flags::RELEASED | flags::UNDECIDED) == 0 {
-                self.track.news(*key, connection, &[], out);
-            }
-        }
-        if some_folded {
-            // Ends that were told by the ring are over in the usual way; the others left as sums.
-            self.read_ring(ring, ring.most_records(), out);
-            let alive: HashSet<_> = table.iter().map(|(key, _)| *key).collect();
-            self.track
-                .forget(known.iter().filter(|key| !alive.contains(*key)));
-            self.remove_orphans(&alive)?;
-        }
-        Ok(())
-    }
-
-    fn remove_orphans(&mut self, alive: &HashSet<ConnectionKey>) -> io::Result<()> {
-        let mut rows = self.maps.all_users()?;
-        rows.retain(|key, _| !alive.contains(key));
-        for key in &self.orphans {
-            if let Some(rows) = rows.remove(key) {
-                self.maps.forget_users(&rows);
-            }
-        }
-        self.orphans = rows.into_keys().collect();
         Ok(())
     }
 
@@ -265,61 +183,33 @@ impl Collector {
         self.maps.close_gate().map_err(other)
     }
 
-    /// Reads everything that is left once the count has stopped. After an error the rest is still
-    /// read.
-    pub fn finish(
-        mut self,
-        ring: &mut Ring,
-        aggregate: &mut Aggregate,
-        out: &mut Vec<Record>,
-    ) -> (Loss, Option<io::Error>) {
+    /// Once the count has stopped: has everything that is left read by the next steps.
+    pub fn read_the_rest(&mut self) -> io::Result<()> {
         self.track.set_wall_offset(clock::wall_offset_ns());
-        self.read_ring(ring, ring.most_records(), out);
-        let late = self.take_late_releases(ring, out);
-        // Of connections that came since `prepare_stop`.
-        let last = self.prepare_stop();
-        let open = self.tell_open(out);
-        let folded = self.maps.folded().map(|rows| {
-            for (key, totals) in rows {
-                aggregate.add_folded(&key, &totals);
-            }
-        });
-        let error = late.and(last).and(open).and(folded).err();
-        (self.loss(), error)
+        self.steps.clear();
+        self.look_for_late_releases();
+        self.steps.extend([Step::open(), Step::Unsettled]);
+        // Of connections that came since.
+        self.prepare_stop()
     }
 
-    fn tell_open(&mut self, out: &mut Vec<Record>) -> io::Result<()> {
-        let now_ns = clock::mono_ns();
-        let table = self.maps.connections()?;
-        let shared = table
-            .iter()
-            .any(|(_, connection)| connection.last_user != 0);
-        let users = if shared {
-            self.maps.all_users()?
-        } else {
-            HashMap::new()
-        };
-        for (key, mut connection) in table {
-            if let Some(samples) = &self.samples {
-                samples.apply(key, &mut connection);
-            }
-            if connection.flags & (flags::UNDECIDED | flags::RELEASED) != 0 {
-                continue;
-            }
-            if connection.is(flags::FAILED) {
-                // Its release was missed.
-                self.track.news(key, &connection, &[], out);
-            } else {
-                let users = users.get(&key).map_or(&[][..], Vec::as_slice);
-                self.track
-                    .open_at_exit(key, &connection, users, now_ns, out);
-            }
-        }
-        Ok(())
+    /// Whether there are steps to take.
+    pub fn has_steps(&self) -> bool {
+        !self.steps.is_empty()
+    }
+
+    /// Whether the ring had something since this was last asked.
+    pub fn has_heard(&mut self) -> bool {
+        std::mem::take(&mut self.has_heard)
+    }
+
+    /// Hands over the sums of connections that were kept nowhere else.
+    pub fn folded(&self, mut each: impl FnMut(&FoldedKey, &FoldedTotals)) -> io::Result<()> {
+        self.maps.folded(|key, totals| each(&key, &totals))
     }
 
     /// What the kernel side and the ring reader know to be missing or late.
-    fn loss(&self) -> Loss {
+    pub fn loss(&self) -> Loss {
         let count = |counter| self.maps.counter(counter);
         let [untracked_accepts, untracked_tx, untracked_rx] =
             std::array::from_fn(|index| count(EARLY[index]).saturating_sub(self.too_early[index]));

@@ -8,9 +8,12 @@ use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 /// Stops at the first NUL. Printable Unicode is kept. A backslash is doubled, a byte that is not
 /// UTF-8 and an ASCII control become `\xNN` (`\n`, `\r`, `\t` by name), any other character that is
 /// invisible, reorders or splits text becomes `\u{202e}`. Different input gives different output.
-/// Plain ASCII of up to 24 bytes is not allocated.
+/// Text of up to 24 bytes is not allocated.
 pub fn escape(bytes: &[u8]) -> CompactString {
     let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    if let Some(plain) = plain(bytes) {
+        return plain.into();
+    }
     let mut out = CompactString::default();
     // A combining mark shows on the character before it: at the start, or after an escape, it would
     // change a character that is not part of the name.
@@ -36,6 +39,13 @@ pub fn escape(bytes: &[u8]) -> CompactString {
         }
     }
     out
+}
+
+/// Names that need nothing done, which nearly all are: printable ASCII without a backslash.
+fn plain(bytes: &[u8]) -> Option<&str> {
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'\\';
+    let text = bytes.iter().all(is_plain).then_some(bytes)?;
+    std::str::from_utf8(text).ok()
 }
 
 /// Appends `text`; returns whether a combining mark may follow.

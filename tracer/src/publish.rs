@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::aggregate::Aggregate;
 use crate::carrier::Carriers;
-use crate::record::{EventKind, Record};
+use crate::record::{EventKind, Out, Record};
 use crate::say::say;
 use crate::sink::Format;
 use crate::sink::writer::{Finished, Output};
@@ -16,9 +16,6 @@ use crate::stop::Stop;
 
 /// Bytes handed over at a time.
 const CHUNK: usize = 64 << 10;
-/// Room for records that is kept from one time to the next. A sweep of full tables needs much more
-/// of it, but seldom.
-const KEPT_ROOM: usize = 1 << 14;
 /// How long a full queue is waited for before records are dropped. The kernel keeps what happens
 /// meanwhile, but not for ever.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -34,6 +31,22 @@ pub struct Publisher {
     stream: Option<Stream>,
     carriers: Carriers,
     sequence: u64,
+}
+
+impl Out for Publisher {
+    /// Counts it and formats it.
+    fn push(&mut self, mut record: Record) {
+        self.aggregate.add(&record);
+        let Some(stream) = &mut self.stream else {
+            return;
+        };
+        if is_own_output(&mut self.carriers, &record) {
+            return;
+        }
+        self.sequence += 1;
+        record.seq = self.sequence;
+        stream.write(&record);
+    }
 }
 
 /// How the record stream ended.
@@ -63,31 +76,11 @@ impl Publisher {
         }
     }
 
-    /// Counts the records and sends them out; the vector is left empty. What the queue has no room
-    /// for waits, and then [`Publisher::is_behind`].
-    pub fn publish(&mut self, records: &mut Vec<Record>) {
-        let mut chunk = BytesMut::new();
-        let mut lines = 0;
-        for mut record in records.drain(..) {
-            self.aggregate.add(&record);
-            let Some(stream) = &mut self.stream else {
-                continue;
-            };
-            if is_own_output(&mut self.carriers, &record) {
-                continue;
-            }
-            self.sequence += 1;
-            record.seq = self.sequence;
-            lines += u64::from(stream.format.record(&record, &mut chunk));
-            if chunk.len() >= CHUNK {
-                stream.offer(chunk.split().freeze(), std::mem::take(&mut lines));
-            }
-        }
-        records.shrink_to(KEPT_ROOM);
-        if let Some(stream) = &mut self.stream
-            && !chunk.is_empty()
-        {
-            stream.offer(chunk.freeze(), lines);
+    /// Sends out what was formatted. What the queue has no room for waits, and then
+    /// [`Publisher::is_behind`].
+    pub fn flush(&mut self) {
+        if let Some(stream) = &mut self.stream {
+            stream.flush();
         }
     }
 
@@ -128,6 +121,15 @@ impl Publisher {
         }
     }
 
+    /// At the end, between two parts of what is left: waits until none of it waits for room, within
+    /// the limits of [`Publisher::finish`].
+    pub async fn catch_up(&mut self, stop: &mut Stop) {
+        if let Some(stream) = &mut self.stream {
+            stream.flush();
+            stream.catch_up(stop).await;
+        }
+    }
+
     /// Waits for the consumer to take what is left, within limits, and not past a second signal.
     /// Gives back the tables.
     pub async fn finish(self, stop: &mut Stop) -> (Aggregate, StreamEnd) {
@@ -146,12 +148,20 @@ impl Publisher {
 pub struct Stream {
     format: Box<dyn Format>,
     output: Output,
+    /// Formatted and not yet offered,
+    chunk: BytesMut,
+    /// and its lines.
+    lines: u64,
     /// Chunks, and how many records each has, that found no room.
     backlog: VecDeque<(Bytes, u64)>,
     /// When the oldest of them found none.
     behind_since: Option<Instant>,
     /// The consumer was waited for in vain: it is not again until it has caught up.
     stalled: bool,
+    /// At the end: until when the consumer is waited for; no longer if that was in vain once.
+    last_limit: Option<Option<Instant>>,
+    /// It was said that we wait.
+    hinted: bool,
 }
 
 impl Stream {
@@ -160,9 +170,28 @@ impl Stream {
         Self {
             format,
             output,
+            chunk: BytesMut::new(),
+            lines: 0,
             backlog: VecDeque::new(),
             behind_since: None,
             stalled: false,
+            last_limit: None,
+            hinted: false,
+        }
+    }
+
+    fn write(&mut self, record: &Record) {
+        self.lines += u64::from(self.format.record(record, &mut self.chunk));
+        if self.chunk.len() >= CHUNK {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        if !self.chunk.is_empty() {
+            let lines = std::mem::take(&mut self.lines);
+            let chunk = self.chunk.split().freeze();
+            self.offer(chunk, lines);
         }
     }
 
@@ -199,12 +228,15 @@ impl Stream {
         }
     }
 
+    async fn catch_up(&mut self, stop: &mut Stop) {
+        if !self.backlog.is_empty() && !self.wait(stop, Until::Accepted).await {
+            self.hand_over(false);
+        }
+    }
+
     async fn finish(mut self, stop: &mut Stop) -> StreamEnd {
-        let flushed = tokio::select! {
-            biased;
-            flushed = timeout(LAST_LIMIT, self.flush()) => flushed.unwrap_or(false),
-            () = stop.requested() => false,
-        };
+        self.flush();
+        let flushed = self.wait(stop, Until::Written).await;
         self.hand_over(false);
         let dropped = self.output.dropped();
         let patience = if flushed {
@@ -225,11 +257,36 @@ impl Stream {
         }
     }
 
-    /// Waits until everything is written, or the output ended, or nothing was taken for a while.
-    async fn flush(&mut self) -> bool {
+    /// Waits, within the limits of the end and not past a signal; `false` when it was in vain, and
+    /// from then on at once.
+    async fn wait(&mut self, stop: &mut Stop, until: Until) -> bool {
+        let Some(limit) = *self
+            .last_limit
+            .get_or_insert_with(|| Some(Instant::now() + LAST_LIMIT))
+        else {
+            return false;
+        };
+        let in_time = tokio::select! {
+            biased;
+            in_time = timeout_at(limit, self.write_out(until)) => in_time.unwrap_or(false),
+            () = stop.requested() => false,
+        };
+        if !in_time {
+            self.last_limit = Some(None);
+        }
+        in_time
+    }
+
+    /// Waits until everything is accepted or written, or the output ended, or nothing was taken for
+    /// a while.
+    async fn write_out(&mut self, until: Until) -> bool {
+        let hinted = &mut self.hinted;
         let hint = async {
-            tokio::time::sleep(PATIENCE).await;
-            say("waiting for whoever reads the records; once more Ctrl-C to wait no longer");
+            if !*hinted {
+                tokio::time::sleep(PATIENCE).await;
+                say("waiting for whoever reads the records; once more Ctrl-C to wait no longer");
+                *hinted = true;
+            }
             std::future::pending::<()>().await;
         };
         let output = &self.output;
@@ -245,14 +302,26 @@ impl Stream {
                 output.push(chunk.clone(), *lines);
                 backlog.pop_front();
             }
-            output.flushed(LAST_PATIENCE).await
+            match until {
+                Until::Accepted => true,
+                Until::Written => output.flushed(LAST_PATIENCE).await,
+            }
         };
         tokio::select! {
             biased;
-            flushed = everything => flushed,
+            done = everything => done,
             () = hint => false,
         }
     }
+}
+
+/// What is waited for at the end.
+#[derive(Clone, Copy)]
+enum Until {
+    /// The queue has taken everything.
+    Accepted,
+    /// Everything is written.
+    Written,
 }
 
 /// Showing the traffic of what carries our own output would make more of it, without end. The

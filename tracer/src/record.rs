@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 use serde::Serialize;
+use smallvec::SmallVec;
 
 use crate::reconcile::Ending;
 
@@ -18,32 +19,82 @@ pub const SCHEMA_VERSION: u8 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WallTime(pub i64);
 
+impl WallTime {
+    /// As text. Written by hand: formatting by a library was a third of a record's time.
+    fn text(self) -> [u8; 30] {
+        let seconds = self.0.div_euclid(1_000_000_000);
+        let (days, in_day) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+        let (year, month, day) = date(days);
+        let mut text = *b"0000-00-00T00:00:00.000000000Z";
+        for (at, digits, number) in [
+            (0, 4, year),
+            (5, 2, month),
+            (8, 2, day),
+            (11, 2, in_day / 3600),
+            (14, 2, in_day / 60 % 60),
+            (17, 2, in_day % 60),
+            (20, 9, self.0.rem_euclid(1_000_000_000)),
+        ] {
+            let mut rest = number.unsigned_abs();
+            for digit in text[at..at + digits].iter_mut().rev() {
+                *digit = b"0123456789"[(rest % 10) as usize];
+                rest /= 10;
+            }
+        }
+        text
+    }
+}
+
+/// Year, month and day of a day since the Unix epoch (the years 1677 to 2262). Years are counted
+/// from March here, so that a leap day is the last of its year.
+const fn date(days: i64) -> (i64, i64, i64) {
+    const CYCLE: i64 = 146_097; // days of 400 years
+    let days = days + 719_468; // since the first of March of year 0
+    let (cycle, in_cycle) = (days.div_euclid(CYCLE), days.rem_euclid(CYCLE));
+    let years = (in_cycle - in_cycle / 1_460 + in_cycle / 36_524 - in_cycle / 146_096) / 365;
+    let in_year = in_cycle - (365 * years + years / 4 - years / 100);
+    let month = (5 * in_year + 2) / 153;
+    let day = in_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (cycle * 400 + years + (month <= 2) as i64, month, day)
+}
+
 impl std::fmt::Display for WallTime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let time = jiff::Timestamp::from_nanosecond(i128::from(self.0)).unwrap_or_default();
-        write!(f, "{time:.9}")
+        f.write_str(ascii(&self.text()))
     }
 }
 
 impl Serialize for WallTime {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(ascii(&self.text()))
     }
+}
+
+/// Text that was made of ASCII digits and letters.
+fn ascii(text: &[u8]) -> &str {
+    std::str::from_utf8(text).unwrap_or_default()
 }
 
 /// Connection id: 16 hexadecimal digits, made by [`crate::identity`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionId(pub u64);
 
+impl ConnectionId {
+    fn text(self) -> [u8; 16] {
+        std::array::from_fn(|at| b"0123456789abcdef"[(self.0 >> (60 - 4 * at)) as usize & 15])
+    }
+}
+
 impl std::fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:016x}", self.0)
+        f.write_str(ascii(&self.text()))
     }
 }
 
 impl Serialize for ConnectionId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(ascii(&self.text()))
     }
 }
 
@@ -173,6 +224,9 @@ pub struct User {
     pub rx: u64,
 }
 
+/// Those that moved the bytes of one connection: nearly always its owner, perhaps a worker as well.
+pub type Users = SmallVec<[User; 2]>;
+
 /// Byte counts. `tx` is what send calls accepted, `rx` what was copied to applications; never
 /// headers, retransmits, SYN or FIN.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -211,7 +265,7 @@ pub struct Cgroup {
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
 fn as_string<S: serde::Serializer>(id: &u64, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(id)
+    serializer.serialize_str(itoa::Buffer::new().format(*id))
 }
 
 /// One event of one connection.
@@ -251,8 +305,8 @@ pub struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub closer: Option<ProcessName>,
     /// Who moved the bytes: in `close`, `open_at_exit` and (the caller) `io` records.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub users: Vec<User>,
+    #[serde(skip_serializing_if = "SmallVec::is_empty")]
+    pub users: Users,
     /// Inode number of the network namespace.
     pub netns: u32,
     /// The owner's cgroup.
@@ -288,4 +342,42 @@ pub struct Record {
     /// How the kernel counts it; not part of the schema.
     #[serde(skip)]
     pub ending: Ending,
+}
+
+/// Takes records as they are made. None is kept here: a sweep makes a million.
+pub trait Out {
+    /// Takes one.
+    fn push(&mut self, record: Record);
+}
+
+impl Out for Vec<Record> {
+    fn push(&mut self, record: Record) {
+        Vec::push(self, record);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_a_calendar_library_writes_them() {
+        let day = 86_400_000_000_000;
+        let every_day = (i64::MIN / day..=i64::MAX / day).map(|number| number * day);
+        let odd = [i64::MIN, -1, 0, 1, 951_782_399_999_999_999, i64::MAX];
+        for ns in every_day
+            .flat_map(|ns| [ns - 1, ns + 45_296_012_345_678])
+            .chain(odd)
+        {
+            let library = jiff::Timestamp::from_nanosecond(i128::from(ns)).unwrap();
+            assert_eq!(WallTime(ns).to_string(), format!("{library:.9}"));
+        }
+    }
+
+    #[test]
+    fn an_id_is_sixteen_hexadecimal_digits() {
+        for id in [0, 0xab, 0x0123_4567_89ab_cdef, u64::MAX] {
+            assert_eq!(ConnectionId(id).to_string(), format!("{id:016x}"));
+        }
+    }
 }

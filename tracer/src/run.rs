@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use aya_log::EbpfLogger;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use crate::aggregate::{Aggregate, Run};
 use crate::bpf::log::Log;
@@ -22,14 +22,16 @@ use crate::options::Options;
 use crate::preflight::Machine;
 use crate::publish::Publisher;
 use crate::reconcile::Watch;
-use crate::record::Record;
 use crate::sink::file::open_summary;
 use crate::start;
 use crate::stop::Stop;
+use crate::timer::Timer;
 use crate::track::Track;
 
-/// How often the ring is read when nothing in it is worth a wake-up.
+/// How often the ring is read when nothing in it is worth a wake-up,
 const TICK: Duration = Duration::from_millis(100);
+/// and while there is nothing in it.
+const IDLE_TICK: Duration = Duration::from_millis(200);
 /// A traffic interval.
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -82,7 +84,6 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
         log,
         collector,
         publisher,
-        records: Vec::new(),
     };
     let deadline = options.duration.map(|duration| started + duration);
     let mut error = tracing.until(&mut stop, deadline).await.err();
@@ -96,15 +97,21 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
         mut ring,
         mut collector,
         mut publisher,
-        mut records,
         ..
     } = tracing;
     let sampled = collector.prepare_stop();
     let stopped = Watch::around(&mut kernel, || collector.stop());
-    let (mut loss, last_error) =
-        collector.finish(&mut ring, &mut publisher.aggregate, &mut records);
-    error = error.or(sampled.err()).or(stopped.err()).or(last_error);
-    publisher.publish(&mut records);
+    let begun = collector.read_the_rest();
+    error = error.or(sampled.err()).or(stopped.err()).or(begun.err());
+    while collector.has_steps() {
+        // After an error the rest is still read.
+        let step = collector.step(&mut ring, &mut publisher);
+        error = error.or(step.err());
+        publisher.catch_up(&mut stop).await;
+    }
+    let folded = collector.folded(|key, totals| publisher.aggregate.add_folded(key, totals));
+    error = error.or(folded.err());
+    let mut loss = collector.loss();
     let (aggregate, stream) = publisher.finish(&mut stop).await;
     loss.missed_probes = missed_probes;
     loss.output_dropped = stream.dropped;
@@ -137,15 +144,14 @@ struct Tracing {
     log: Option<EbpfLogger<Log>>,
     collector: Collector,
     publisher: Publisher,
-    records: Vec<Record>,
 }
 
 impl Tracing {
     /// Moves records from the ring to the output until something says stop. After an error the
     /// totals so far are still good.
     async fn until(&mut self, stop: &mut Stop, deadline: Option<Instant>) -> io::Result<()> {
-        let mut ticks = interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut timer = Timer::new()?;
+        timer.set(Duration::ZERO)?;
         let mut next_interval = Instant::now() + INTERVAL;
         let mut next_refresh = next_interval;
         loop {
@@ -159,33 +165,33 @@ impl Tracing {
                     self.publisher.hand_over(room);
                     continue;
                 }
-                _ = ticks.tick(), if !behind => {
-                    self.tick(&mut next_interval, &mut next_refresh)?;
-                }
+                gone_off = timer.gone_off(), if !behind => gone_off?,
                 filled = self.ring.filled(), if !behind => filled?,
             }
-            // More may be waiting after one round; signals get their turn in between.
-            if self.collector.drain(&mut self.ring, &mut self.records)? {
-                ticks.reset_immediately();
+            let now = Instant::now();
+            if now >= next_interval {
+                next_interval = now + INTERVAL;
+                self.collector.interval()?;
             }
-            self.publisher.publish(&mut self.records);
+            if now >= next_refresh {
+                next_refresh = now + REFRESH;
+                self.publisher.refresh_carriers();
+            }
+            if let Some(log) = &mut self.log {
+                log.flush();
+            }
+            let more = self.collector.drain(&mut self.ring, &mut self.publisher)?;
+            self.publisher.flush();
+            timer.set(if more {
+                // Signals and the output get their turn in between.
+                tokio::task::yield_now().await;
+                Duration::ZERO
+            } else if self.collector.has_heard() {
+                TICK
+            } else {
+                IDLE_TICK
+            })?;
         }
-    }
-
-    fn tick(&mut self, next_interval: &mut Instant, next_refresh: &mut Instant) -> io::Result<()> {
-        if let Some(log) = &mut self.log {
-            log.flush();
-        }
-        let now = Instant::now();
-        if now < *next_interval {
-            return Ok(());
-        }
-        *next_interval = now + INTERVAL;
-        if now >= *next_refresh {
-            *next_refresh = now + REFRESH;
-            self.publisher.refresh_carriers();
-        }
-        self.collector.interval(&mut self.ring, &mut self.records)
     }
 }
 

@@ -18,8 +18,8 @@ use crate::identity::Identity;
 use crate::names::escape;
 use crate::reconcile::Ending;
 use crate::record::{
-    Bytes, Cgroup, Direction, Endpoint, EventKind, Family, Process, ProcessName, Record,
-    SCHEMA_VERSION, User,
+    Bytes, Cgroup, Direction, Endpoint, EventKind, Family, Out, Process, ProcessName, Record,
+    SCHEMA_VERSION, User, Users,
 };
 
 /// Stages that were told.
@@ -33,6 +33,8 @@ mod told {
 #[derive(Clone, Copy, Debug, Default)]
 struct Progress {
     told: u8,
+    /// The sweep during or since which there was a sign of it.
+    sweep: u32,
     tx: u64,
     rx: u64,
     /// Of the last sample.
@@ -50,6 +52,8 @@ pub struct Track {
     /// Whether more than the end of a connection is told.
     stages: bool,
     live: HashMap<ConnectionKey, Progress>,
+    /// Counts sweeps of the table.
+    sweep: u32,
     /// Closed by way of the pending map: news that overtook them must not revive them. The second
     /// generation is dropped when the next one starts.
     finished: [HashMap<ConnectionKey, ()>; 2],
@@ -67,6 +71,7 @@ impl Track {
             wall_offset_ns: 0,
             stages: true,
             live: HashMap::new(),
+            sweep: 0,
             finished: Default::default(),
         }
     }
@@ -97,7 +102,7 @@ impl Track {
         key: ConnectionKey,
         connection: &Connection,
         users: &[(UserKey, UserTotals)],
-        out: &mut Vec<Record>,
+        out: &mut impl Out,
     ) {
         if self
             .finished
@@ -120,6 +125,7 @@ impl Track {
                 ));
             }
         } else {
+            progress.sweep = self.sweep;
             self.live.insert(key, progress);
         }
     }
@@ -130,7 +136,7 @@ impl Track {
         key: ConnectionKey,
         connection: &Connection,
         users: &[(UserKey, UserTotals)],
-        out: &mut Vec<Record>,
+        out: &mut impl Out,
     ) {
         self.news(key, connection, users, out);
         let [current, _] = &mut self.finished;
@@ -158,7 +164,7 @@ impl Track {
         key: ConnectionKey,
         connection: &Connection,
         now_ns: u64,
-        out: &mut Vec<Record>,
+        out: &mut impl Out,
     ) {
         if connection.flags & (flags::RELEASED | flags::UNDECIDED) != 0 {
             return;
@@ -182,7 +188,7 @@ impl Track {
     }
 
     /// One call.
-    pub fn io(&mut self, io: &Io, out: &mut Vec<Record>) {
+    pub fn io(&mut self, io: &Io, out: &mut impl Out) {
         let key = ConnectionKey {
             sk: io.sk,
             birth_ns: io.connection.birth_ns,
@@ -199,14 +205,14 @@ impl Track {
             rx,
             ..Bytes::default()
         });
-        record.users = vec![User {
+        record.users.push(User {
             pid: io.tgid,
             name: escape(&io.name),
             uid: io.uid,
             start_ns: io.start_ns,
             tx,
             rx,
-        }];
+        });
         out.push(record);
     }
 
@@ -217,23 +223,29 @@ impl Track {
         connection: &Connection,
         users: &[(UserKey, UserTotals)],
         now_ns: u64,
-        out: &mut Vec<Record>,
+        out: &mut impl Out,
     ) {
         let mut progress = self.live.remove(&key).unwrap_or_default();
         self.stages(key, connection, &mut progress, out);
         out.push(self.last(EventKind::OpenAtExit, key, connection, users, now_ns));
     }
 
-    /// Connections that were told and not closed.
-    pub fn live_keys(&self) -> Vec<ConnectionKey> {
-        self.live.keys().copied().collect()
+    /// Starts a sweep of the table.
+    pub fn start_sweep(&mut self) {
+        self.sweep = self.sweep.wrapping_add(1);
     }
 
-    /// Drops connections whose end was kept as a sum only.
-    pub fn forget<'a>(&mut self, keys: impl Iterator<Item = &'a ConnectionKey>) {
-        for key in keys {
-            self.live.remove(key);
+    /// The sweep found it in the table.
+    pub fn in_table(&mut self, key: &ConnectionKey) {
+        if let Some(progress) = self.live.get_mut(key) {
+            progress.sweep = self.sweep;
         }
+    }
+
+    /// Drops connections of which there was no sign since the sweep started: their end was kept as
+    /// a sum only.
+    pub fn forget_vanished(&mut self) {
+        self.live.retain(|_, progress| progress.sweep == self.sweep);
     }
 
     fn stages(
@@ -241,7 +253,7 @@ impl Track {
         key: ConnectionKey,
         connection: &Connection,
         progress: &mut Progress,
-        out: &mut Vec<Record>,
+        out: &mut impl Out,
     ) {
         let wanted = self.stages || connection.is(flags::FAILED);
         let mut tell = |stage: u8, reached: bool| {
@@ -336,7 +348,7 @@ impl Track {
             remote: endpoint(flow.remote_ip, flow.remote_port),
             process: owned.then(|| process(&connection.owner)),
             closer: None,
-            users: Vec::new(),
+            users: Users::new(),
             netns: connection.netns,
             cgroup: owned.then_some(Cgroup {
                 id: connection.cgroup,
@@ -437,7 +449,7 @@ fn totals(connection: &Connection, users: &[User]) -> Bytes {
     }
 }
 
-fn all_users(connection: &Connection, others: &[(UserKey, UserTotals)]) -> Vec<User> {
+fn all_users(connection: &Connection, others: &[(UserKey, UserTotals)]) -> Users {
     let owner = &connection.owner;
     let by_owner = (connection.owner_tx | connection.owner_rx != 0).then(|| User {
         pid: owner.tgid,

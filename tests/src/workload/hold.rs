@@ -10,14 +10,11 @@ use super::crew::{Crew, FIRST_FD};
 use super::report::say;
 use crate::truth::Line;
 
-/// Where it listens.
-const PORT: u16 = 7011;
-
 /// Bytes each way on each connection.
 const BYTES: usize = 777;
 
 pub(super) fn run(connections: u32) -> anyhow::Result<()> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, PORT))?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;
     let mut crew = Crew::new();
     crew.start(

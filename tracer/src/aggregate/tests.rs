@@ -45,7 +45,7 @@ fn with_bytes(mut record: Record, tx: u64, rx: u64, users: Vec<User>) -> Record 
         unattributed_rx: Some(rx - moved.1),
         ..Bytes::default()
     });
-    record.users = users;
+    record.users = users.into();
     record
 }
 

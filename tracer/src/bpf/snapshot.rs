@@ -2,8 +2,6 @@
 
 use std::io;
 
-use hashbrown::HashMap;
-
 use aya::Ebpf;
 use aya::maps::{Array, MapData, MapError, PerCpuArray};
 use rustix::thread::{MembarrierCommand, membarrier};
@@ -17,8 +15,17 @@ use tracer_common::users::{UserKey, UserTotals};
 use super::table::Table;
 use super::undisturbed::MapCalls;
 
+pub use super::batch::Cursor;
+
 /// A further process of a connection.
 pub type UserRow = (UserKey, UserTotals);
+
+/// Where a pass over the connection table is.
+pub type ConnectionsCursor = Cursor<u64, Connection>;
+/// Where a pass over the late releases is.
+pub type PendingCursor = Cursor<ConnectionKey, Connection>;
+/// Where a pass over the users is.
+pub type UsersCursor = Cursor<UserKey, UserTotals>;
 
 /// Handles to the maps; they outlive the programs, so the last totals are read after detaching.
 pub struct Maps {
@@ -76,77 +83,62 @@ impl Maps {
         Ok(())
     }
 
-    /// The connections on sockets now; those whose entry is there and complete.
-    pub fn connections_on(&self, sockets: &[u64]) -> Vec<(ConnectionKey, Connection)> {
-        let _undisturbed = self.calls.undisturbed();
-        let find = |sk: &u64| {
-            let connection = self.connections.get(sk).filter(is_complete)?;
-            Some((key(*sk, &connection), connection))
-        };
-        sockets.iter().filter_map(find).collect()
+    /// The number of this traffic interval.
+    pub fn epoch(&self) -> u32 {
+        self.current_epoch
     }
 
-    /// Every connection in the table.
-    pub fn connections(&self) -> io::Result<Vec<(ConnectionKey, Connection)>> {
+    /// The connection on a socket now, if its entry is there and complete.
+    pub fn connection_on(&self, sk: u64) -> Option<(ConnectionKey, Connection)> {
         let _undisturbed = self.calls.undisturbed();
-        let mut all = Vec::new();
-        self.connections.for_each(|sk, connection| {
+        let connection = self.connections.get(&sk).filter(is_complete)?;
+        Some((key(sk, &connection), connection))
+    }
+
+    /// The next connections of the table, at most a batch; returns whether more may follow.
+    pub fn next_connections(
+        &self,
+        cursor: &mut ConnectionsCursor,
+        mut each: impl FnMut(ConnectionKey, Connection),
+    ) -> io::Result<bool> {
+        let _undisturbed = self.calls.undisturbed();
+        self.connections.next(cursor, |sk, connection| {
             if is_complete(&connection) {
-                all.push((key(sk, &connection), connection));
+                each(key(sk, &connection), connection);
             }
-        })?;
-        Ok(all)
+        })
     }
 
-    /// Takes the released connections that found the ring full.
-    pub fn take_pending(&self) -> io::Result<Vec<(ConnectionKey, Connection)>> {
+    /// Whether `wanted` is in the table.
+    pub fn has(&self, wanted: ConnectionKey) -> bool {
         let _undisturbed = self.calls.undisturbed();
-        let mut all = Vec::new();
-        self.pending
-            .drain(|key, connection| all.push((key, connection)))?;
-        Ok(all)
+        let found = self.connections.get(&wanted.sk);
+        found.is_some_and(|connection| connection.birth_ns == wanted.birth_ns)
+    }
+
+    /// Takes the next released connections that found the ring full, likewise.
+    pub fn take_pending(
+        &self,
+        cursor: &mut PendingCursor,
+        each: impl FnMut(ConnectionKey, Connection),
+    ) -> io::Result<bool> {
+        let _undisturbed = self.calls.undisturbed();
+        self.pending.take_next(cursor, each)
     }
 
     /// Sums of connections that were kept nowhere else.
-    pub fn folded(&self) -> io::Result<Vec<(FoldedKey, FoldedTotals)>> {
-        let mut all = Vec::new();
-        self.folded
-            .for_each(|key, totals| all.push((key, totals)))?;
-        Ok(all)
+    pub fn folded(&self, mut each: impl FnMut(FoldedKey, FoldedTotals)) -> io::Result<()> {
+        let mut cursor = Cursor::new();
+        while self.folded.next(&mut cursor, &mut each)? {}
+        Ok(())
     }
 
     /// The processes beyond the owner that moved bytes of a connection. Two that joined at the same
     /// moment may have lost one of them; [`adds_up`] tells.
-    pub fn users(&self, key: ConnectionKey, connection: &Connection) -> Vec<UserRow> {
-        self.chain(key, connection.last_user)
-    }
-
-    /// Removes the rows of a connection that is over.
-    pub fn forget_users(&mut self, rows: &[UserRow]) {
+    pub fn users(&self, key: ConnectionKey, connection: &Connection, rows: &mut Vec<UserRow>) {
         let _undisturbed = self.calls.undisturbed();
-        for (user, _) in rows {
-            self.users.remove(user);
-        }
-    }
-
-    /// The rows of all connections.
-    pub fn all_users(&self) -> io::Result<HashMap<ConnectionKey, Vec<UserRow>>> {
-        let _undisturbed = self.calls.undisturbed();
-        let mut all: HashMap<_, Vec<_>> = HashMap::new();
-        self.users.for_each(|user: UserKey, totals| {
-            let key = ConnectionKey {
-                sk: user.sk,
-                birth_ns: user.birth_ns,
-            };
-            all.entry(key).or_default().push((user, totals));
-        })?;
-        Ok(all)
-    }
-
-    fn chain(&self, key: ConnectionKey, last_user: u32) -> Vec<UserRow> {
-        let _undisturbed = self.calls.undisturbed();
-        let mut rows: Vec<UserRow> = Vec::new();
-        let mut tgid = last_user;
+        rows.clear();
+        let mut tgid = connection.last_user;
         while tgid != 0 && !rows.iter().any(|(user, _)| user.tgid == tgid) {
             let user = UserKey {
                 sk: key.sk,
@@ -160,7 +152,24 @@ impl Maps {
             tgid = totals.next;
             rows.push((user, totals));
         }
-        rows
+    }
+
+    /// Removes the rows of a connection that is over.
+    pub fn forget_users(&mut self, rows: &[UserRow]) {
+        let _undisturbed = self.calls.undisturbed();
+        for (user, _) in rows {
+            self.users.remove(user);
+        }
+    }
+
+    /// The next rows of all connections, likewise.
+    pub fn next_users(
+        &self,
+        cursor: &mut UsersCursor,
+        each: impl FnMut(UserKey, UserTotals),
+    ) -> io::Result<bool> {
+        let _undisturbed = self.calls.undisturbed();
+        self.users.next(cursor, each)
     }
 
     /// One loss counter, summed over all CPUs.

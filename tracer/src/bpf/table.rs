@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use aya::maps::{HashMap, Map, MapError};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use super::batch;
+use super::batch::Cursor;
 
 /// `K` of `KEY` bytes to `V` of `VALUE` bytes; the sizes are checked against the map.
 pub(super) struct Table<K, V, const KEY: usize, const VALUE: usize> {
@@ -54,14 +54,22 @@ where
         }
     }
 
-    /// Hands over every entry.
-    pub(super) fn for_each(&self, each: impl FnMut(K, V)) -> io::Result<()> {
-        batch::for_each(self.fd.as_fd(), false, each)
+    /// Hands over the next entries from `cursor` on; returns whether more may follow.
+    pub(super) fn next(
+        &self,
+        cursor: &mut Cursor<K, V>,
+        each: impl FnMut(K, V),
+    ) -> io::Result<bool> {
+        cursor.next(self.fd.as_fd(), false, each)
     }
 
-    /// Takes out every entry.
-    pub(super) fn drain(&self, each: impl FnMut(K, V)) -> io::Result<()> {
-        batch::for_each(self.fd.as_fd(), true, each)
+    /// Takes out the next entries, likewise.
+    pub(super) fn take_next(
+        &self,
+        cursor: &mut Cursor<K, V>,
+        each: impl FnMut(K, V),
+    ) -> io::Result<bool> {
+        cursor.next(self.fd.as_fd(), true, each)
     }
 }
 

@@ -9,7 +9,6 @@ use tokio::time::{Instant, sleep};
 
 use super::compare::{Comparison, Own, Truth, compare};
 use super::stage::Stage;
-use crate::aggregate::Aggregate;
 use crate::bpf::loader::Tracer;
 use crate::bpf::ring::Ring;
 use crate::collect::{Collector, Wanted};
@@ -120,14 +119,13 @@ async fn trace(
         sleep(TICK).await;
     }
     collector.stop().context("cannot stop the count")?;
-    let (_, error) = collector.finish(
-        &mut ring,
-        &mut Aggregate::new(options.max_rows),
-        &mut records,
-    );
-    error
-        .map_or(Ok(()), Err)
+    collector
+        .read_the_rest()
         .context("cannot read what was counted")?;
+    while collector
+        .step(&mut ring, &mut records)
+        .context("cannot read what was counted")?
+    {}
     let truth = Truth {
         client_port,
         server_port,

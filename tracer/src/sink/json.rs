@@ -1,5 +1,7 @@
 //! JSON lines.
 
+use std::io;
+
 use bytes::{BufMut, BytesMut};
 
 use super::Format;
@@ -20,9 +22,30 @@ impl Format for Json {
 
 /// Appends `value` as one line of JSON. `value` must have only text as map keys.
 pub(crate) fn write_line<T: serde::Serialize>(value: &T, out: &mut BytesMut) {
-    serde_json::to_writer((&mut *out).writer(), value)
+    serde_json::to_writer(Appending(out), value)
         .expect("memory takes every write, and records have no map keys that are not text");
     out.put_u8(b'\n');
+}
+
+/// `BufMut::writer` asks for room with every piece, of which a record has a hundred, in a loop.
+struct Appending<'a>(&'a mut BytesMut);
+
+impl io::Write for Appending<'_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

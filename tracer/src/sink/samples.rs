@@ -7,7 +7,7 @@ use compact_str::CompactString;
 use crate::reconcile::Ending;
 use crate::record::{
     Bytes, Cgroup, ConnectionId, Direction, Endpoint, EventKind, Family, Process, Record,
-    SCHEMA_VERSION, WallTime,
+    SCHEMA_VERSION, Users, WallTime,
 };
 
 pub(crate) fn endpoint(ip: &str, port: u16) -> Endpoint {
@@ -51,7 +51,7 @@ pub(crate) fn between(
             start_ns: 5,
         }),
         closer: None,
-        users: Vec::new(),
+        users: Users::new(),
         netns: 4_026_531_840,
         cgroup: None,
         bytes: None,

@@ -340,10 +340,22 @@ fn a_reset_is_told_with_its_reason() {
 fn what_left_the_table_as_a_sum_is_forgotten() {
     let (mut track, mut out) = (track(), Vec::new());
     let other = ConnectionKey { sk: 2, birth_ns: 3 };
+    let newer = ConnectionKey { sk: 3, birth_ns: 4 };
     track.news(KEY, &established(), &[], &mut out);
     track.news(other, &established(), &[], &mut out);
-    track.forget([KEY].iter());
-    assert_eq!(track.live_keys(), [other]);
+    track.start_sweep();
+    track.in_table(&other);
+    // Born behind the place of the sweep.
+    track.news(newer, &established(), &[], &mut out);
+    track.forget_vanished();
+    assert_eq!(track.live(), 2);
+    out.clear();
+    for key in [other, newer] {
+        track.news(key, &established(), &[], &mut out);
+    }
+    assert!(out.is_empty(), "both are known still: {out:?}");
+    track.news(KEY, &established(), &[], &mut out);
+    assert_eq!(kinds(&out), [Kind::Open, Kind::Established]);
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn record(event: EventKind, direction: Direction) -> Record {
             start_ns: 1,
         }),
         closer: None,
-        users: vec![User {
+        users: smallvec::smallvec![User {
             pid: PID,
             name: "conntracer".into(),
             uid: 0,

@@ -142,7 +142,7 @@ fn traffic_and_calls_are_shown_only_if_asked_and_calls_with_their_caller() {
     };
     let io = Record {
         bytes,
-        users: vec![worker],
+        users: smallvec::smallvec![worker],
         ..inbound(EventKind::Io)
     };
     let traffic = Record {

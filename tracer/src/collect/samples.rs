@@ -9,18 +9,14 @@ use tracer_common::sample::Sample;
 
 use crate::bpf::sample::{Pass, Sampler};
 use crate::clock;
-use crate::track::Track;
 
 /// A pass may take one part in so many of the time: a large table is sampled less often.
 const SHARE: u64 = 50;
 
 /// The passes.
-#[derive(Debug)]
-pub struct Samples {
+pub(super) struct Samples {
     sampler: Sampler,
-    /// The one that is in progress.
-    pass: Option<Pass>,
-    /// Time that it has taken, nanoseconds.
+    /// Time that the last pass has taken so far, nanoseconds.
     spent_ns: u64,
     /// No other begins before.
     not_before_ns: u64,
@@ -29,55 +25,36 @@ pub struct Samples {
 }
 
 impl Samples {
-    /// None yet.
-    pub fn new(sampler: Sampler) -> Self {
+    pub(super) fn new(sampler: Sampler) -> Self {
         Self {
             sampler,
-            pass: None,
             spent_ns: 0,
             not_before_ns: 0,
             last: HashMap::new(),
         }
     }
 
-    /// Begins a pass, unless one is in progress or would take too large a share of the time.
-    pub fn begin(&mut self, now_ns: u64) -> io::Result<()> {
-        if self.pass.is_none() && now_ns >= self.not_before_ns {
-            self.pass = Some(self.sampler.pass()?);
-            self.spent_ns = 0;
+    /// Begins a pass, unless it would take too large a share of the time.
+    pub(super) fn begin(&mut self, now_ns: u64) -> io::Result<Option<Pass>> {
+        if now_ns < self.not_before_ns {
+            return Ok(None);
         }
-        Ok(())
+        self.spent_ns = 0;
+        self.sampler.pass().map(Some)
     }
 
-    /// Whether a pass is in progress.
-    pub fn are_due(&self) -> bool {
-        self.pass.is_some()
-    }
-
-    /// Takes a step of the pass: the samples of connections that moved since the last one, of a few
-    /// hundred.
-    pub fn step(&mut self, track: &mut Track) -> io::Result<Vec<Sample>> {
-        let mut moved = Vec::new();
-        let Some(pass) = &mut self.pass else {
-            return Ok(moved);
-        };
+    /// Takes a step of the pass; `false` at its end.
+    pub(super) fn step(&mut self, pass: &mut Pass, each: impl FnMut(Sample)) -> io::Result<bool> {
         let begun_ns = clock::mono_ns();
-        let more = pass.step(|sample| {
-            if track.has_moved(key(&sample), sample.position()) {
-                moved.push(sample);
-            }
-        })?;
+        let more = pass.step(each)?;
         let now_ns = clock::mono_ns();
         self.spent_ns += now_ns.saturating_sub(begun_ns);
-        if !more {
-            self.pass = None;
-            self.not_before_ns = now_ns.saturating_add(self.spent_ns.saturating_mul(SHARE));
-        }
-        Ok(moved)
+        self.not_before_ns = now_ns.saturating_add(self.spent_ns.saturating_mul(SHARE));
+        Ok(more)
     }
 
     /// Takes a sample of each open connection that has none of the end yet.
-    pub fn take_all(&mut self) -> io::Result<()> {
+    pub(super) fn take_all(&mut self) -> io::Result<()> {
         let mut pass = self.sampler.pass()?;
         while pass.step(|sample| {
             let last = self.last.entry(sample.sk).or_insert(sample);
@@ -90,14 +67,15 @@ impl Samples {
     }
 
     /// Writes what was taken at the end into the connection's state.
-    pub fn apply(&self, key: ConnectionKey, connection: &mut Connection) {
+    pub(super) fn apply(&self, key: ConnectionKey, connection: &mut Connection) {
         if let Some(sample) = self.last.get(&key.sk) {
             sample.apply(connection);
         }
     }
 }
 
-fn key(sample: &Sample) -> ConnectionKey {
+/// The connection it is of.
+pub(super) fn key(sample: &Sample) -> ConnectionKey {
     ConnectionKey {
         sk: sample.sk,
         birth_ns: sample.birth_ns,

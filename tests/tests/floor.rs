@@ -1,0 +1,114 @@
+//! What the tracer takes when it has nothing to do, or much to remember.
+
+use std::fs::{File, read_dir, read_to_string};
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{UsageWho, getrusage};
+use tests::compare::number;
+use tests::generator::Workload;
+use tests::harness::can_trace;
+use tests::namespace::Namespace;
+use tests::tracer::Tracer;
+
+/// Connection ends that are open at the same time.
+const ENDS: u64 = 100_000;
+/// Servers that hold an equal part of them: the descriptors of a process and the ports of an address
+/// are too few for one.
+const SERVERS: u64 = 5;
+/// Bytes of resident memory at the most, kernel maps apart.
+const MOST: u64 = 64 << 20;
+
+/// The most memory that was resident at any time so far (`VmHWM`).
+fn most_resident(pid: u32) -> u64 {
+    let status = read_to_string(format!("/proc/{pid}/status")).expect("the tracer's status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    kilobytes
+        .and_then(|text| text.parse::<u64>().ok())
+        .expect("VmHWM")
+        << 10
+}
+
+#[test]
+fn a_hundred_thousand_open_connections_take_no_more_than_64_mib() {
+    if !can_trace() {
+        return;
+    }
+    let namespace = Namespace::new();
+    let log = File::create("/dev/null").expect("opening /dev/null");
+    let mut command = Tracer::command(&format!(
+        "--format json --events traffic --netns {}",
+        namespace.inode()
+    ));
+    command.stdout(log);
+    let tracer = Tracer::start_with_own_output(command);
+    let started = most_resident(tracer.pid());
+    let line = format!("hold --connections {}", ENDS / 2 / SERVERS);
+    let hold = |_| {
+        let mut workload = Workload::start(&namespace, &line);
+        workload.ready();
+        workload
+    };
+    let workloads: Vec<_> = (0..SERVERS).map(hold).collect();
+    let holding = most_resident(tracer.pid());
+    let before_exit = usage();
+    let finished = tracer.stop().lossless();
+    let at_exit = usage();
+    drop(workloads);
+    assert_eq!(number(&finished.summary["total"]["open"]), ENDS);
+    say(&format!(
+        "memory: {} KiB when ready, {} KiB with {ENDS} connection ends, {} KiB after the exit",
+        started >> 10,
+        holding >> 10,
+        at_exit >> 10
+    ));
+    assert!(holding <= MOST, "{holding} bytes");
+    // The most of any child: the tracer's, unless another one's was more already.
+    assert!(at_exit <= MOST.max(before_exit), "{at_exit} bytes at exit");
+}
+
+/// The most memory of any child that has been waited for.
+fn usage() -> u64 {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN);
+    let kilobytes = usage.expect("the usage of children").max_rss();
+    u64::try_from(kilobytes).expect("a size") << 10
+}
+
+/// Waits of all threads so far: each ends with a wake-up.
+fn waits(pid: u32) -> u64 {
+    let threads = read_dir(format!("/proc/{pid}/task")).expect("the tracer's threads");
+    let of_thread = |entry: std::io::Result<std::fs::DirEntry>| {
+        let path = entry.expect("a thread").path().join("status");
+        let status = read_to_string(path).expect("a thread's status");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.and_then(|line| line.trim().parse::<u64>().ok())
+            .expect("a count")
+    };
+    threads.map(of_thread).sum()
+}
+
+/// A busy host only makes the wake-ups fewer.
+#[test]
+fn a_tracer_that_sees_nothing_wakes_up_at_most_ten_times_a_second() {
+    if !can_trace() {
+        return;
+    }
+    let namespace = Namespace::new();
+    let tracer = Tracer::start(&namespace, "");
+    // What follows the start is over.
+    std::thread::sleep(Duration::from_secs(1));
+    let (before, since) = (waits(tracer.pid()), Instant::now());
+    std::thread::sleep(Duration::from_secs(6));
+    let (after, seconds) = (waits(tracer.pid()), since.elapsed().as_secs_f64());
+    let wakes = f64::from(u32::try_from(after - before).expect("few"));
+    say(&format!("idle: {:.1} wake-ups a second", wakes / seconds));
+    assert!(wakes <= 10.0 * seconds, "{wakes} in {seconds} s");
+    assert!(tracer.stop().lossless().records.is_empty());
+}
+
+#[expect(clippy::print_stderr, reason = "figures for people")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}
