@@ -286,6 +286,41 @@ impl Connection {
         self.flags & flag == flag
     }
 
+    /// Whether the kernel counted no opening in this run: its handshake was before, or it never got
+    /// as far as to queue its SYN.
+    #[inline(always)]
+    pub const fn is_unopened(&self) -> bool {
+        self.flags & (flags::PRE_EXISTING | flags::QUEUED_BEFORE) != 0
+            || (self.is(flags::FAILED) && !self.syn_was_queued())
+    }
+
+    /// A SYN, with the data of Fast Open, is the only thing that can be outstanding in a failed
+    /// attempt. Before there is one, both numbers are zero, or the second is far off.
+    #[inline(always)]
+    pub const fn syn_was_queued(&self) -> bool {
+        const MOST: u32 = 1 << 24;
+        let outstanding = self.tcp.write_seq.wrapping_sub(self.tcp.snd_una);
+        self.flow.local_port != 0
+            && (!self.is(flags::HAS_COUNTERS) || (outstanding >= 1 && outstanding < MOST))
+    }
+
+    /// Whether it ended by an error before it was established.
+    #[inline(always)]
+    pub const fn failed_by_error(&self) -> bool {
+        self.closed_ns != 0
+            && self.error != 0
+            && (self.state_before_close == tcp_state::SYN_SENT as u32
+                || self.state_before_close == tcp_state::SYN_RECV as u32)
+    }
+
+    /// Whether it ended while established, without a FIN from here.
+    #[inline(always)]
+    pub const fn was_cut_off(&self) -> bool {
+        self.closed_ns != 0
+            && (self.state_before_close == tcp_state::ESTABLISHED as u32
+                || self.state_before_close == tcp_state::CLOSE_WAIT as u32)
+    }
+
     /// Bytes that hooks saw send calls accept, by any process.
     pub const fn hooked_tx(&self) -> u64 {
         self.owner_tx + self.other_tx

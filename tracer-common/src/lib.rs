@@ -37,6 +37,8 @@ pub mod map {
     pub const PENDING: &str = "PENDING";
     /// Hash: [`crate::folded::FoldedKey`] to [`crate::folded::FoldedTotals`].
     pub const FOLDED: &str = "FOLDED";
+    /// The same, for every connection that is over when only tables are wanted.
+    pub const TALLY: &str = "TALLY";
     /// Hash: [`crate::users::UserKey`] to [`crate::users::UserTotals`].
     pub const USERS: &str = "USERS";
     /// Hash: socket pointer (`u64`) to marks of connections without an entry; the kernel side's own.

@@ -1,7 +1,10 @@
-//! Released connections that found the ring full: kept in the pending map until the reader comes,
-//! and if that is full too, in sums.
+//! Released connections as sums: all of them when only tables are wanted. Those that found the ring
+//! full are kept in the pending map until the reader comes, and are sums if that is full too.
 
-use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
+use aya_ebpf::{
+    bindings::{BPF_ANY, BPF_NOEXIST},
+    maps::HashMap,
+};
 use tracer_common::{
     connection::{Connection, ConnectionKey, flags},
     counters::Counter,
@@ -10,7 +13,7 @@ use tracer_common::{
 
 use crate::{
     kernel::Sock,
-    maps::{FOLDED, NO_FOLD, PENDING, add, count},
+    maps::{FOLDED, NO_FOLD, PENDING, TALLY, add, count},
 };
 
 /// The ring is full: the pending map holds the connection until the reader comes.
@@ -28,11 +31,44 @@ pub fn keep_for_later(sock: Sock, connection: &mut Connection) {
     }
 }
 
+/// Adds a released connection to its sum, if there is room for another one.
+#[inline(always)]
+pub fn tally(connection: &Connection) -> bool {
+    let key = FoldedKey {
+        remote_ip: connection.flow.remote_ip,
+        ..key(connection)
+    };
+    match row(&TALLY, key, connection) {
+        Some(row) => {
+            add_to(row, connection);
+            true
+        }
+        None => false,
+    }
+}
+
 #[inline(always)]
 fn fold(connection: &Connection) {
+    match row(&FOLDED, key(connection), connection) {
+        Some(row) => {
+            add_to(row, connection);
+            count(Counter::Folded, 1);
+        }
+        None => {
+            count(Counter::FoldLost, 1);
+            count(Counter::FoldLostTx, connection.tx());
+            count(Counter::FoldLostRx, connection.rx());
+        }
+    }
+}
+
+/// Without the peer.
+#[inline(always)]
+fn key(connection: &Connection) -> FoldedKey {
     let inbound = connection.is(flags::INBOUND);
-    let key = FoldedKey {
+    FoldedKey {
         start_ns: connection.owner.start_ns,
+        remote_ip: [0; 16],
         netns: connection.netns,
         tgid: connection.owner.tgid,
         uid: connection.owner.uid,
@@ -42,21 +78,17 @@ fn fold(connection: &Connection) {
             connection.flow.remote_port
         },
         inbound: u16::from(inbound),
-    };
-    let Some(row) = folded_row(key, connection) else {
-        count(Counter::FoldLost, 1);
-        count(Counter::FoldLostTx, connection.tx());
-        count(Counter::FoldLostRx, connection.rx());
-        return;
-    };
-    let failed = connection.is(flags::FAILED);
-    let pre_existing = connection.is(flags::PRE_EXISTING);
-    // SAFETY: `row` points at a live value of `FOLDED`.
+    }
+}
+
+#[inline(always)]
+fn add_to(row: *mut FoldedTotals, connection: &Connection) {
+    // SAFETY: `row` points at a live value of one of the maps.
     unsafe {
         add(
-            if failed {
+            if connection.is(flags::FAILED) {
                 &raw mut (*row).failures
-            } else if pre_existing {
+            } else if connection.is(flags::PRE_EXISTING) {
                 &raw mut (*row).pre_existing
             } else {
                 &raw mut (*row).connections
@@ -67,19 +99,31 @@ fn fold(connection: &Connection) {
         add(&raw mut (*row).rx, connection.rx());
         add(&raw mut (*row).owner_tx, connection.owner_tx);
         add(&raw mut (*row).owner_rx, connection.owner_rx);
+        if connection.is_unopened() {
+            add(&raw mut (*row).unopened, 1);
+        }
+        if connection.failed_by_error() {
+            add(&raw mut (*row).failed, 1);
+        }
+        if connection.was_cut_off() {
+            add(&raw mut (*row).cut_off, 1);
+        }
     }
-    count(Counter::Folded, 1);
 }
 
 #[inline(always)]
-fn folded_row(key: FoldedKey, connection: &Connection) -> Option<*mut FoldedTotals> {
-    if let Some(row) = FOLDED.get_ptr_mut(key) {
+fn row(
+    map: &HashMap<FoldedKey, FoldedTotals>,
+    key: FoldedKey,
+    connection: &Connection,
+) -> Option<*mut FoldedTotals> {
+    if let Some(row) = map.get_ptr_mut(key) {
         return Some(row);
     }
     // It can fail because another CPU was faster: then its row is there.
-    let _ = FOLDED.insert(key, &NO_FOLD, u64::from(BPF_NOEXIST));
-    let row = FOLDED.get_ptr_mut(key)?;
-    // SAFETY: `row` points at a live value of `FOLDED`; all writers write the same name.
+    let _ = map.insert(key, &NO_FOLD, u64::from(BPF_NOEXIST));
+    let row = map.get_ptr_mut(key)?;
+    // SAFETY: `row` points at a live value of the map; all writers write the same name.
     unsafe { (*row).name = connection.owner.name };
     Some(row)
 }

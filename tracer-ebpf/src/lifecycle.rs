@@ -267,7 +267,10 @@ pub fn release(sock: Sock, connection: &mut Connection) {
     if !connection.is(flags::UNDECIDED) || filter::judge_end(connection) == Verdict::Keep {
         connection.flags |= flags::RELEASED;
         connection.flags &= !flags::UNDECIDED;
-        if !emit::news(sock.key(), connection) {
+        // Who else moved its bytes is told to the reader only.
+        let told =
+            !emit::wants(feature::STAGES) && connection.last_user == 0 && folded::tally(connection);
+        if !told && !emit::news(sock.key(), connection) {
             folded::keep_for_later(sock, connection);
         }
     }

@@ -15,7 +15,7 @@ use tracer_common::{
     connection::{Connection, ConnectionKey},
     counters::Counter,
     filter::{Filter, IdKey, MAX_IDS, PORT_WORDS},
-    folded::{FOLDED_ROWS, FoldedKey, FoldedTotals},
+    folded::{FOLDED_ROWS, FoldedKey, FoldedTotals, TALLY_ROWS},
     offsets::Offsets,
     users::{UserKey, UserTotals},
 };
@@ -38,6 +38,11 @@ pub static PENDING: HashMap<ConnectionKey, Connection> =
 #[map]
 pub static FOLDED: HashMap<FoldedKey, FoldedTotals> =
     HashMap::with_max_entries(FOLDED_ROWS, BPF_F_NO_PREALLOC);
+
+/// Sums of all connections that are over, when nobody wants more. Size set at load.
+#[map]
+pub static TALLY: HashMap<FoldedKey, FoldedTotals> =
+    HashMap::with_max_entries(TALLY_ROWS, BPF_F_NO_PREALLOC);
 
 /// Processes beyond the owner. Size set at load with `CONNECTIONS`.
 #[map]

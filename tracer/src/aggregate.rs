@@ -156,7 +156,7 @@ impl Aggregate {
             },
             netns: key.netns,
             port: key.port,
-            peer: None,
+            peer: (key.remote_ip != [0; 16]).then(|| crate::track::address(key.remote_ip)),
             owner,
             counts,
         });

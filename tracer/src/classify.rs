@@ -3,7 +3,6 @@
 use tracer_common::connection::{Connection, flags};
 use tracer_common::tcp_state::{CLOSE_WAIT, ESTABLISHED, LAST_ACK};
 
-use crate::reconcile::seen::syn_was_queued;
 use crate::record::ClosedBy;
 
 // `errno` values of `sk_err`, the same on every Linux architecture we build for.
@@ -25,7 +24,7 @@ const EHOSTUNREACH: u32 = 113;
 pub fn failure(connection: &Connection) -> &'static str {
     match connection.error {
         // Nothing but the choice of a port comes between.
-        0 if !syn_was_queued(connection) => "no_local_port",
+        0 if !connection.syn_was_queued() => "no_local_port",
         EPERM => "denied",
         0 | ECONNABORTED => "aborted",
         error => named(error),

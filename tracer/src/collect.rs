@@ -203,9 +203,9 @@ impl Collector {
         std::mem::take(&mut self.has_heard)
     }
 
-    /// Hands over the sums of connections that were kept nowhere else.
-    pub fn folded(&self, mut each: impl FnMut(&FoldedKey, &FoldedTotals)) -> io::Result<()> {
-        self.maps.folded(|key, totals| each(&key, &totals))
+    /// Hands over the sums of connections that were told to nobody.
+    pub fn sums(&self, mut each: impl FnMut(&FoldedKey, &FoldedTotals)) -> io::Result<()> {
+        self.maps.sums(|key, totals| each(&key, &totals))
     }
 
     /// What the kernel side and the ring reader know to be missing or late.

@@ -109,8 +109,8 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
         error = error.or(step.err());
         publisher.catch_up(&mut stop).await;
     }
-    let folded = collector.folded(|key, totals| publisher.aggregate.add_folded(key, totals));
-    error = error.or(folded.err());
+    let summed = collector.sums(|key, totals| publisher.aggregate.add_folded(key, totals));
+    error = error.or(summed.err());
     let mut loss = collector.loss();
     let (aggregate, stream) = publisher.finish(&mut stop).await;
     loss.missed_probes = missed_probes;

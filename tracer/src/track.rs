@@ -481,11 +481,15 @@ fn process(task: &Task) -> Process {
     }
 }
 
-fn endpoint(ip: [u8; 16], port: u16) -> Endpoint {
+/// An address as the kernel side keeps it: IPv4 is mapped.
+pub(crate) fn address(ip: [u8; 16]) -> IpAddr {
     let ip = Ipv6Addr::from(ip);
-    let ip = ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4);
+    ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4)
+}
+
+fn endpoint(ip: [u8; 16], port: u16) -> Endpoint {
     Endpoint {
-        ip,
+        ip: address(ip),
         port: (port != 0).then_some(port),
     }
 }

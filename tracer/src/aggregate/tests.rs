@@ -189,6 +189,7 @@ fn sums_without_a_peer_are_in_every_table() {
     ));
     let key = FoldedKey {
         start_ns: 5,
+        remote_ip: [0; 16],
         netns: 4,
         tgid: 10,
         uid: 33,
@@ -306,4 +307,27 @@ fn beyond_the_rows_that_a_table_may_have_there_is_one_more_and_what_is_unknown_s
     assert!(summary.peers.iter().any(|row| row.at_least));
     let few = Aggregate::new(4).finish(run());
     assert!(few.other.is_empty());
+}
+
+#[test]
+fn sums_with_a_peer_are_the_peers() {
+    let mut aggregate = Aggregate::new(1000);
+    let totals = FoldedTotals {
+        connections: 7,
+        tx: 70,
+        ..FoldedTotals::EMPTY
+    };
+    let mapped = std::net::Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped();
+    let key = FoldedKey {
+        remote_ip: mapped.octets(),
+        ..FoldedKey::default()
+    };
+    aggregate.add_folded(&key, &totals);
+    let summary = summary(aggregate);
+    let rows: Vec<_> = summary
+        .peers
+        .iter()
+        .map(|row| (row.ip, row.counts.tx))
+        .collect();
+    assert_eq!(rows, [(Some("192.0.2.1".parse().unwrap()), 70)]);
 }

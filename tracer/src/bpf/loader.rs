@@ -8,7 +8,7 @@ use aya_log::EbpfLogger;
 use tracer_common::config::{Config, feature};
 use tracer_common::connection::{Connection, ConnectionKey};
 use tracer_common::filter::{Filter, IdKey, PORT_WORDS};
-use tracer_common::folded::{FOLDED_ROWS, FoldedKey, FoldedTotals};
+use tracer_common::folded::{FOLDED_ROWS, FoldedKey, FoldedTotals, TALLY_ROWS};
 use tracer_common::users::{UserKey, UserTotals};
 use tracer_common::{global, map};
 use zerocopy::IntoBytes;
@@ -56,7 +56,7 @@ pub struct Settings<'a> {
 
 impl Settings<'_> {
     /// Sizes of the large maps, for kernels that charge them to the locked-memory limit.
-    pub fn map_sizes(&self) -> [MapSize; 5] {
+    pub fn map_sizes(&self) -> [MapSize; 6] {
         let hash = |key: usize, value: usize, entries| MapSize::Hash {
             key: u32::try_from(key).unwrap_or(u32::MAX),
             value: u32::try_from(value).unwrap_or(u32::MAX),
@@ -79,6 +79,11 @@ impl Settings<'_> {
                 size_of::<FoldedKey>(),
                 size_of::<FoldedTotals>(),
                 FOLDED_ROWS,
+            ),
+            hash(
+                size_of::<FoldedKey>(),
+                size_of::<FoldedTotals>(),
+                tally_rows(self),
             ),
             MapSize::Ring {
                 bytes: self.ring_bytes,
@@ -221,13 +226,15 @@ impl Tracer {
             .map_max_entries(map::EVENTS, settings.ring_bytes)
             .map_max_entries(map::CONNECTIONS, connections)
             .map_max_entries(map::USERS, connections)
-            .map_max_entries(map::PENDING, pending_entries(connections));
+            .map_max_entries(map::PENDING, pending_entries(connections))
+            .map_max_entries(map::TALLY, tally_rows(settings));
         let result = if preallocate {
             let maps = [
                 map::CONNECTIONS,
                 map::USERS,
                 map::PENDING,
                 map::FOLDED,
+                map::TALLY,
                 map::UNTRACKED,
             ];
             loader.load(&object::preallocated(&maps)?)
@@ -389,6 +396,15 @@ fn wake_bytes(settings: &Settings<'_>) -> u32 {
 /// and what does not fit is kept as sums.
 fn pending_entries(max_connections: u32) -> u32 {
     (max_connections / 4).max(64)
+}
+
+/// Where records are wanted, there are no sums.
+fn tally_rows(settings: &Settings<'_>) -> u32 {
+    if settings.features & feature::STAGES == 0 {
+        TALLY_ROWS
+    } else {
+        1
+    }
 }
 
 fn fill_filter(ebpf: &mut Ebpf, settings: &Settings<'_>) -> Result<(), MapError> {

@@ -37,8 +37,10 @@ pub struct Maps {
         { size_of::<ConnectionKey>() },
         { size_of::<Connection>() },
     >,
-    folded:
-        Table<FoldedKey, FoldedTotals, { size_of::<FoldedKey>() }, { size_of::<FoldedTotals>() }>,
+    /// With and without peers.
+    sums:
+        [Table<FoldedKey, FoldedTotals, { size_of::<FoldedKey>() }, { size_of::<FoldedTotals>() }>;
+            2],
     counters: PerCpuArray<MapData, u64>,
     epoch: Array<MapData, u32>,
     current_epoch: u32,
@@ -56,7 +58,10 @@ impl Maps {
             connections: Table::new(take(map::CONNECTIONS)?)?,
             users: Table::new(take(map::USERS)?)?,
             pending: Table::new(take(map::PENDING)?)?,
-            folded: Table::new(take(map::FOLDED)?)?,
+            sums: [
+                Table::new(take(map::TALLY)?)?,
+                Table::new(take(map::FOLDED)?)?,
+            ],
             counters: take(map::COUNTERS)?.try_into()?,
             epoch: take(map::EPOCH)?.try_into()?,
             current_epoch: CLOSED,
@@ -126,10 +131,12 @@ impl Maps {
         self.pending.take_next(cursor, each)
     }
 
-    /// Sums of connections that were kept nowhere else.
-    pub fn folded(&self, mut each: impl FnMut(FoldedKey, FoldedTotals)) -> io::Result<()> {
-        let mut cursor = Cursor::new();
-        while self.folded.next(&mut cursor, &mut each)? {}
+    /// Sums of connections that were told to nobody.
+    pub fn sums(&self, mut each: impl FnMut(FoldedKey, FoldedTotals)) -> io::Result<()> {
+        for table in &self.sums {
+            let mut cursor = Cursor::new();
+            while table.next(&mut cursor, &mut each)? {}
+        }
         Ok(())
     }
 

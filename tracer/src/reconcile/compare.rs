@@ -59,8 +59,6 @@ pub enum Cause {
     TableFull,
     /// Every buffer was full when connections ended.
     BuffersFull,
-    /// Connections were kept as sums, without how they ended.
-    Folded,
     /// The namespace existed before it was first found.
     FoundLate,
     /// Connections were older than the run.
@@ -163,7 +161,6 @@ fn row(netns: u32, seen: Seen, bounds: &Bounds, loss: &Loss) -> Row {
         if difference > 0 {
             let causes = [
                 (bounds.is_new, Cause::FoundLate),
-                (is_end && seen.folded > 0, Cause::Folded),
                 (count.missing() > 0 && untracked > 0, Cause::TableFull),
                 (
                     count.missing() > 0 && loss.lost_connections > 0,
@@ -229,6 +226,7 @@ mod tests {
         let totals = FoldedTotals {
             connections,
             failures,
+            failed: failures,
             ..FoldedTotals::EMPTY
         };
         tally.add_folded(&key, &totals);
@@ -331,27 +329,6 @@ mod tests {
         };
         let [_, resets] = ends(&Tally::default(), bounds);
         assert_eq!(resets.cause, Some(Cause::OlderConnections));
-        let folded = Bounds {
-            established_before: 0,
-            low: Counters {
-                active_opens: 0,
-                ..counters
-            },
-            ..bounds
-        };
-        let mut seen = tally(7, 0, 0);
-        let key = FoldedKey {
-            netns: 7,
-            inbound: 1,
-            ..FoldedKey::default()
-        };
-        let totals = FoldedTotals {
-            connections: 3,
-            ..FoldedTotals::EMPTY
-        };
-        seen.add_folded(&key, &totals);
-        let [_, resets] = ends(&seen, folded);
-        assert_eq!(resets.cause, Some(Cause::Folded));
     }
 
     #[test]

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use tracer_common::connection::{Connection, flags};
+use tracer_common::connection::Connection;
 use tracer_common::folded::{FoldedKey, FoldedTotals};
-use tracer_common::tcp_state::{CLOSE_WAIT, ESTABLISHED, SYN_RECV, SYN_SENT};
 
 use crate::record::{Direction, EventKind, Record};
 
@@ -23,29 +22,12 @@ pub struct Ending {
 impl Ending {
     /// Reads it off the connection's state.
     pub fn of(connection: &Connection) -> Self {
-        let over = connection.closed_ns != 0;
-        let was = |states: [u8; 2]| {
-            states
-                .map(u32::from)
-                .contains(&connection.state_before_close)
-        };
         Self {
-            unopened: connection.flags & (flags::PRE_EXISTING | flags::QUEUED_BEFORE) != 0
-                || (connection.is(flags::FAILED) && !syn_was_queued(connection)),
-            failed: over && connection.error != 0 && was([SYN_SENT, SYN_RECV]),
-            cut_off: over && was([ESTABLISHED, CLOSE_WAIT]),
+            unopened: connection.is_unopened(),
+            failed: connection.failed_by_error(),
+            cut_off: connection.was_cut_off(),
         }
     }
-}
-
-/// A SYN, with the data of Fast Open, is the only thing that can be outstanding in a failed
-/// attempt. Before there is one, both numbers are zero, or the second is far off.
-pub(crate) fn syn_was_queued(connection: &Connection) -> bool {
-    const MOST: u32 = 1 << 24;
-    let tcp = &connection.tcp;
-    let outstanding = tcp.write_seq.wrapping_sub(tcp.snd_una);
-    connection.flow.local_port != 0
-        && (!connection.is(flags::HAS_COUNTERS) || (1..MOST).contains(&outstanding))
 }
 
 /// One namespace's counts.
@@ -59,8 +41,6 @@ pub struct Seen {
     pub failures: u64,
     /// Connections that were cut off.
     pub resets: u64,
-    /// Connections and failures in these numbers of which is not known how they ended.
-    pub folded: u64,
 }
 
 /// Counts by namespace.
@@ -90,14 +70,15 @@ impl Tally {
     /// Counts connections that were kept as sums only.
     pub fn add_folded(&mut self, key: &FoldedKey, totals: &FoldedTotals) {
         let seen = self.0.entry(key.netns).or_default();
-        let all = totals.connections + totals.failures;
+        let all = totals.connections + totals.pre_existing + totals.failures;
+        let opened = all.saturating_sub(totals.unopened);
         if key.inbound == 1 {
-            seen.inbound += all;
+            seen.inbound += opened;
         } else {
-            seen.attempts += all;
-            seen.failures += totals.failures;
+            seen.attempts += opened;
         }
-        seen.folded += all + totals.pre_existing;
+        seen.failures += totals.failed;
+        seen.resets += totals.cut_off;
     }
 
     /// What was seen in a namespace.
@@ -113,7 +94,8 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
-    use tracer_common::tcp_state::FIN_WAIT2;
+    use tracer_common::connection::flags;
+    use tracer_common::tcp_state::{CLOSE_WAIT, ESTABLISHED, FIN_WAIT2, SYN_RECV, SYN_SENT};
 
     use super::*;
     use crate::sink::samples::inbound;
@@ -235,11 +217,15 @@ mod tests {
     }
 
     #[test]
-    fn sums_count_too_and_are_marked() {
+    fn sums_count_too() {
         let mut tally = Tally::default();
         let totals = FoldedTotals {
             connections: 5,
+            pre_existing: 3,
             failures: 2,
+            unopened: 4,
+            failed: 1,
+            cut_off: 2,
             ..FoldedTotals::EMPTY
         };
         let key = FoldedKey {
@@ -248,7 +234,7 @@ mod tests {
         };
         tally.add_folded(&key, &totals);
         let seen = tally.of(7);
-        assert_eq!((seen.attempts, seen.failures, seen.folded), (7, 2, 7));
+        assert_eq!((seen.attempts, seen.failures, seen.resets), (6, 1, 2));
         assert_eq!(tally.namespaces().collect::<Vec<_>>(), [7]);
     }
 }

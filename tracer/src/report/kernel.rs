@@ -92,7 +92,6 @@ fn likely(cause: Cause) -> &'static str {
     match cause {
         Cause::TableFull => "the connection table was full, raise --max-connections",
         Cause::BuffersFull => "every buffer was full, raise --ring-size and --max-connections",
-        Cause::Folded => "some are kept as sums, without how they ended; raise --ring-size",
         Cause::FoundLate => "the namespace may be older than its first name or process",
         Cause::OlderConnections => "likely from connections that are older than this run",
         Cause::MissedProbes => "likely probe runs that the kernel skipped",
