@@ -96,8 +96,8 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
     collector.read_the_rest();
     while collector.has_steps() {
         // After an error the rest is still read.
-        let step = collector.step(&mut ring, &mut publisher);
-        error = error.or(step.err());
+        let result = collector.step(&mut ring, &mut publisher);
+        error = error.or(result.err());
         publisher.catch_up(&mut stop).await;
     }
     let folded = collector.folded(|key, totals| publisher.aggregate.add_folded(key, totals));
