@@ -58,7 +58,8 @@ pub struct Collector {
     steps: VecDeque<Step>,
     /// Room for the users of one connection.
     rows: Vec<UserRow>,
-    has_heard: bool,
+    /// Ring records since [`Collector::has_heard`] was asked.
+    heard: u64,
     unknown_records: u64,
     /// What was counted on older sockets before they were known.
     too_early: [u64; EARLY.len()],
@@ -98,7 +99,7 @@ impl Collector {
             touched: HashSet::new(),
             steps: VecDeque::new(),
             rows: Vec::new(),
-            has_heard: false,
+            heard: 0,
             unknown_records: 0,
             too_early: [0; EARLY.len()],
             late_news_seen: 0,
@@ -133,7 +134,7 @@ impl Collector {
     /// Reads at most `limit` records; returns whether the ring is empty.
     fn read_ring(&mut self, ring: &mut Ring, limit: usize, out: &mut impl Out) -> bool {
         ring.drain(limit, |decoded| {
-            self.has_heard = true;
+            self.heard += 1;
             match decoded {
                 Decoded::News(key, connection) => {
                     self.take_users(key, &connection);
@@ -200,7 +201,7 @@ impl Collector {
 
     /// Whether the ring had something since this was last asked.
     pub fn has_heard(&mut self) -> bool {
-        std::mem::take(&mut self.has_heard)
+        std::mem::take(&mut self.heard) != 0
     }
 
     /// Hands over the sums of connections that were told to nobody.

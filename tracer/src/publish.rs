@@ -158,8 +158,10 @@ pub struct Stream {
     behind_since: Option<Instant>,
     /// The consumer was waited for in vain: it is not again until it has caught up.
     stalled: bool,
-    /// At the end: until when the consumer is waited for; no longer if that was in vain once.
-    last_limit: Option<Option<Instant>>,
+    /// At the end: until when the consumer is waited for.
+    last_limit: Option<Instant>,
+    /// That was in vain.
+    gave_up: bool,
     /// It was said that we wait.
     hinted: bool,
 }
@@ -176,6 +178,7 @@ impl Stream {
             behind_since: None,
             stalled: false,
             last_limit: None,
+            gave_up: false,
             hinted: false,
         }
     }
@@ -260,20 +263,17 @@ impl Stream {
     /// Waits, within the limits of the end and not past a signal; `false` when it was in vain, and
     /// from then on at once.
     async fn wait(&mut self, stop: &mut Stop, until: Until) -> bool {
-        let Some(limit) = *self
-            .last_limit
-            .get_or_insert_with(|| Some(Instant::now() + LAST_LIMIT))
-        else {
+        if self.gave_up {
             return false;
-        };
+        }
+        let limit = Instant::now() + LAST_LIMIT;
+        let limit = *self.last_limit.get_or_insert(limit);
         let in_time = tokio::select! {
             biased;
             in_time = timeout_at(limit, self.write_out(until)) => in_time.unwrap_or(false),
             () = stop.requested() => false,
         };
-        if !in_time {
-            self.last_limit = Some(None);
-        }
+        self.gave_up = !in_time;
         in_time
     }
 

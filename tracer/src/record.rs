@@ -82,7 +82,12 @@ pub struct ConnectionId(pub u64);
 
 impl ConnectionId {
     fn text(self) -> [u8; 16] {
-        std::array::from_fn(|at| b"0123456789abcdef"[(self.0 >> (60 - 4 * at)) as usize & 15])
+        let mut text = [0; 16];
+        for (two, byte) in text.chunks_exact_mut(2).zip(self.0.to_be_bytes()) {
+            let digit = |number: u8| b"0123456789abcdef"[usize::from(number)];
+            two.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+        }
+        text
     }
 }
 

@@ -105,8 +105,8 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
     error = error.or(sampled.err()).or(stopped.err()).or(begun.err());
     while collector.has_steps() {
         // After an error the rest is still read.
-        let step = collector.step(&mut ring, &mut publisher);
-        error = error.or(step.err());
+        let result = collector.step(&mut ring, &mut publisher);
+        error = error.or(result.err());
         publisher.catch_up(&mut stop).await;
     }
     let summed = collector.sums(|key, totals| publisher.aggregate.add_folded(key, totals));

@@ -72,7 +72,7 @@ mod tests {
             timer.gone_off().await.unwrap();
         }
         timer.set(Duration::ZERO).unwrap();
-        timer.set(Duration::from_secs(3600)).unwrap();
+        timer.set(Duration::from_hours(1)).unwrap();
         let early = tokio::time::timeout(Duration::from_millis(20), timer.gone_off()).await;
         assert!(early.is_err());
     }

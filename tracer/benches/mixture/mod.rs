@@ -97,7 +97,7 @@ fn life(number: u64, peers: u64, ports: u64) -> Vec<Vec<u8>> {
 
 /// As it is born.
 pub fn state(number: u64, peers: u64, ports: u64) -> Connection {
-    let inbound = number % 2 == 0;
+    let inbound = number.is_multiple_of(2);
     let process = number % PROCESSES;
     let small = |number: u64| u32::try_from(number % (1 << 31)).unwrap_or_default();
     let mut name = *b"worker-0\0\0\0\0\0\0\0\0";
@@ -115,7 +115,7 @@ pub fn state(number: u64, peers: u64, ports: u64) -> Connection {
         reserved: 0,
     };
     let peer = small(number % peers).to_be_bytes();
-    if number % 3 == 0 {
+    if number.is_multiple_of(3) {
         flow.socket_family = AF_INET6;
         flow.local_ip[..2].copy_from_slice(&[0x20, 0x01]);
         flow.remote_ip[..4].copy_from_slice(&[0x20, 0x01, 0x0d, 0xb8]);

@@ -179,11 +179,25 @@ impl Tracer {
     /// first of `backends` that can be attached: that a program loads proves nothing.
     pub fn start(settings: &Settings<'_>, backends: &[Backend]) -> Result<Self, LoadError> {
         let kernel = Kernel::read()?;
+        let configs: Vec<_> = backends
+            .iter()
+            .map(|backend| config(*backend, settings, kernel.traits))
+            .collect();
+        // One for all: a new one parses BTF, which takes 20 ms, before it can be told not to.
+        let mut loader = EbpfLoader::new();
         let mut refused = Vec::new();
         // Where there is another choice, one reason is enough; who asked by name gets them all.
         let thorough = backends.len() == 1;
-        for backend in backends {
-            match Self::start_as(*backend, settings, &kernel, kernel.traits, thorough) {
+        for (backend, config) in backends.iter().zip(&configs) {
+            loader.override_global(global::CONFIG, config.as_bytes(), true);
+            match Self::start_as(
+                *backend,
+                settings,
+                &kernel,
+                kernel.traits,
+                thorough,
+                &mut loader,
+            ) {
                 Ok(tracer) => return Ok(Self { refused, ..tracer }),
                 Err(LoadError::Backend(refusal)) => refused.push(refusal),
                 Err(error) => return Err(error),
@@ -196,33 +210,28 @@ impl Tracer {
         }
     }
 
-    fn start_as(
+    /// `loader` has the switches already.
+    fn start_as<'a>(
         backend: Backend,
-        settings: &Settings<'_>,
-        kernel: &Kernel,
+        settings: &'a Settings<'_>,
+        kernel: &'a Kernel,
         traits: Traits,
         thorough: bool,
+        loader: &mut EbpfLoader<'a>,
     ) -> Result<Self, LoadError> {
-        let found = backend.features() | traits.features(backend) | routes(settings, backend);
-        let config = Config {
-            features: settings.features | settings.accounting.features(found),
-            wake_bytes: wake_bytes(settings),
-        };
         let preallocate = backend.wants_preallocation() && !kernel.maps_allocate_safely;
         // Preallocated, the default would take 150 MB for nothing on most hosts.
         let connections = match settings.max_connections {
             DEFAULT_MAX_CONNECTIONS if preallocate => DEFAULT_MAX_CONNECTIONS / 4,
             chosen => chosen,
         };
-        let log_level = if settings.debug { u8::MAX } else { 0 };
-        let mut loader = EbpfLoader::new();
+        let log_level = if settings.debug { &u8::MAX } else { &0 };
         loader
-            // The object has no CO-RE relocations, and parsing BTF once more would cost 20 ms.
+            // The object has no CO-RE relocations.
             .btf(None)
             .override_global(global::OFFSETS, kernel.offsets.as_bytes(), true)
             .override_global(global::FILTER, settings.filter.as_bytes(), true)
-            .override_global(global::CONFIG, config.as_bytes(), true)
-            .override_global(aya_log::LEVEL, &log_level, false)
+            .override_global(aya_log::LEVEL, log_level, false)
             .map_max_entries(map::EVENTS, settings.ring_bytes)
             .map_max_entries(map::CONNECTIONS, connections)
             .map_max_entries(map::USERS, connections)
@@ -272,7 +281,10 @@ impl Tracer {
         if found != traits {
             // The programs were told that others count, which cannot be had.
             drop(ebpf);
-            return Self::start_as(backend, settings, kernel, found, thorough);
+            let config = config(backend, settings, found);
+            let mut loader = EbpfLoader::new();
+            loader.override_global(global::CONFIG, config.as_bytes(), true);
+            return Self::start_as(backend, settings, kernel, found, thorough, &mut loader);
         }
         Ok(Self {
             ebpf,
@@ -384,6 +396,14 @@ fn routes(settings: &Settings<'_>, backend: Backend) -> u32 {
 
 fn map_error(error: &dyn std::error::Error) -> LoadError {
     LoadError::Maps(attach::chain(error))
+}
+
+fn config(backend: Backend, settings: &Settings<'_>, traits: Traits) -> Config {
+    let found = backend.features() | traits.features(backend) | routes(settings, backend);
+    Config {
+        features: settings.features | settings.accounting.features(found),
+        wake_bytes: wake_bytes(settings),
+    }
 }
 
 /// A quarter of the ring, so that a burst wakes the reader while there is room; a large ring
