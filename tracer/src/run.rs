@@ -99,10 +99,10 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
         mut publisher,
         ..
     } = tracing;
-    let sampled = collector.prepare_stop();
+    let prepared = collector.prepare_stop();
     let stopped = Watch::around(&mut kernel, || collector.stop());
     let begun = collector.read_the_rest();
-    error = error.or(sampled.err()).or(stopped.err()).or(begun.err());
+    error = error.or(prepared.err()).or(stopped.err()).or(begun.err());
     while collector.has_steps() {
         // After an error the rest is still read.
         let result = collector.step(&mut ring, &mut publisher);

@@ -20,6 +20,9 @@ const BPF_ITER_CREATE: libc::c_long = 33;
 /// `enum bpf_attach_type`.
 const BPF_TRACE_ITER: u32 = 28;
 
+/// Bytes of `union bpf_iter_link_info` that are used: a map's descriptor.
+const INFO: u32 = 4;
+
 /// Bytes read in one go: as much as the kernel writes in one go.
 const CHUNK: usize = 8 << 12;
 
@@ -55,8 +58,7 @@ impl Sampler {
         let Some(Map::HashMap(table)) = ebpf.map(map::CONNECTIONS) else {
             return Err(io::ErrorKind::NotFound.into());
         };
-        // `union bpf_iter_link_info`: a map's descriptor.
-        let info = raw(table.fd().as_fd());
+        let info: u32 = raw(table.fd().as_fd());
         let link = bpf(
             BPF_LINK_CREATE,
             &mut LinkCreate {
@@ -65,7 +67,7 @@ impl Sampler {
                 attach_type: BPF_TRACE_ITER,
                 flags: 0,
                 iter_info: (&raw const info) as u64,
-                iter_info_len: size_of_val(&info) as u32,
+                iter_info_len: INFO,
                 reserved: 0,
             },
         )?;
