@@ -102,17 +102,17 @@ fn model() -> Model {
             vec![("f_inode", "ptr", 32), ("private_data", "ptr", 24)],
         ),
         ("inode", 616, vec![("i_mode", "u16", 4)]),
-        (
-            "socket",
-            128,
-            vec![("state", "u32", 0), ("file", "ptr", 16), ("sk", "ptr", 24)],
-        ),
     ]);
     model
 }
 
 fn around_tcp() -> Model {
     vec![
+        (
+            "socket",
+            128,
+            vec![("state", "u32", 0), ("file", "ptr", 16), ("sk", "ptr", 24)],
+        ),
         ("in6_addr", 16, vec![("words", "comm", 0)]),
         ("possible_net_t", 8, vec![("net", "ptr", 0)]),
         ("ipv6_pinfo", 128, vec![("mcast_oif", "u32", 44)]),
