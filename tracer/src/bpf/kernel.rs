@@ -1,5 +1,7 @@
 //! What the running kernel says of itself.
 
+use std::thread;
+
 use aya::Btf;
 use tracer_common::classic::LENGTH_SOCK;
 use tracer_common::config::feature;
@@ -75,7 +77,16 @@ impl Kernel {
     pub fn read() -> Result<Self, LoadError> {
         let unreadable = |reason: String| LoadError::Btf { reason };
         let raw = std::fs::read(KERNEL_BTF).map_err(|error| unreadable(error.to_string()))?;
-        let types = btf::Btf::parse(&raw).map_err(|error| unreadable(error.to_string()))?;
+        let (types, ayas) = thread::scope(|scope| {
+            let ayas = scope.spawn(|| Btf::parse(&raw, aya::Endianness::default()));
+            (btf::Btf::parse(&raw), ayas.join())
+        });
+        let types = types.map_err(|error| unreadable(error.to_string()))?;
+        let btf = match ayas {
+            Ok(Ok(btf)) => btf,
+            Ok(Err(error)) => return Err(unreadable(chain(&error))),
+            Err(_) => return Err(unreadable("its reader failed".to_owned())),
+        };
         let release = kernel_release();
         let preempts = is_at_least(&release, 7, 0);
         let unsteady = if preempts {
@@ -100,8 +111,7 @@ impl Kernel {
             },
             unsteady,
             maps_allocate_safely: has(ALLOCATOR),
-            btf: Btf::parse(&raw, aya::Endianness::default())
-                .map_err(|error| unreadable(chain(&error)))?,
+            btf,
         })
     }
 

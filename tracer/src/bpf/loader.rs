@@ -1,6 +1,7 @@
 //! From settings to attached programs.
 
 use std::io;
+use std::thread;
 
 use aya::maps::{Array, HashMap, MapData, MapError, RingBuf};
 use aya::{Ebpf, EbpfLoader};
@@ -178,13 +179,17 @@ impl Tracer {
     /// Creates the maps, fills in filter, offsets and switches, and attaches the programs of the
     /// first of `backends` that can be attached: that a program loads proves nothing.
     pub fn start(settings: &Settings<'_>, backends: &[Backend]) -> Result<Self, LoadError> {
-        let kernel = Kernel::read()?;
+        // Each parses all of BTF, which takes 20 ms.
+        let (kernel, loader) = thread::scope(|scope| {
+            let loader = scope.spawn(EbpfLoader::new);
+            (Kernel::read(), loader.join())
+        });
+        let kernel = kernel?;
+        let mut loader = loader.map_err(|_| LoadError::Maps("the loader failed".to_owned()))?;
         let configs: Vec<_> = backends
             .iter()
             .map(|backend| config(*backend, settings, kernel.traits))
             .collect();
-        // One for all: a new one parses BTF, which takes 20 ms, before it can be told not to.
-        let mut loader = EbpfLoader::new();
         let mut refused = Vec::new();
         // Where there is another choice, one reason is enough; who asked by name gets them all.
         let thorough = backends.len() == 1;
