@@ -33,6 +33,9 @@ struct Cli {
     /// What to attach
     #[arg(long, value_enum, value_delimiter = ',')]
     attach: Vec<Set>,
+    /// Answer nothing: say on standard error that all is attached, and stay until a signal ends it
+    #[arg(long)]
+    hold: bool,
 }
 
 /// Does what the command line says.
@@ -54,6 +57,12 @@ pub fn main() -> Result<()> {
         objects.push((object, reader));
     }
     say(&json!({"ready": true}))?;
+    if cli.hold {
+        writeln!(std::io::stderr(), "ready: {} programs", own.len())?;
+        loop {
+            std::thread::park();
+        }
+    }
     // On while it is open; not before somebody asks, because statistics have a cost, too.
     let mut statistics = None;
     let mut counts = Counts::default();

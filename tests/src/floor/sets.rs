@@ -21,6 +21,11 @@ use Hook::{FunctionEntry, Probe, Tracepoint, TypedTracepoint};
 pub(super) enum Set {
     /// Programs that do nothing, where bytes move
     Empty,
+    /// Programs that do nothing, where conntracer has its own with `--accounting socket` and no
+    /// accept hooks
+    EmptySocket,
+    /// The same with `--accounting process`
+    EmptyProcess,
     /// A look-up that finds nothing, where bytes move
     Lookup,
     /// A look-up and an atomic add, where bytes move
@@ -52,6 +57,21 @@ const PROTOTYPE: &[(&str, Hook)] = &[
     ("proto_recv", RECEIVE),
 ];
 
+const LIFE: [(&str, Hook); 4] = [
+    ("empty_state", TypedTracepoint("inet_sock_set_state")),
+    ("empty_state_again", TypedTracepoint("inet_sock_set_state")),
+    ("empty_destroy", TypedTracepoint("tcp_destroy_sock")),
+    ("empty_destroy_again", TypedTracepoint("tcp_destroy_sock")),
+];
+const PROCESS: &[(&str, Hook)] = &[
+    LIFE[0],
+    LIFE[1],
+    LIFE[2],
+    LIFE[3],
+    ("empty_send", SEND),
+    ("empty_recv", RECEIVE),
+];
+
 impl Set {
     /// Its name on the command line and in what is reported.
     pub(super) fn name(self) -> String {
@@ -67,6 +87,8 @@ impl Set {
     fn programs(self) -> &'static [(&'static str, Hook)] {
         match self {
             Self::Empty => &[("empty_send", SEND), ("empty_recv", RECEIVE)],
+            Self::EmptySocket => &LIFE,
+            Self::EmptyProcess => PROCESS,
             Self::Lookup => &[("lookup_send", SEND), ("lookup_recv", RECEIVE)],
             Self::Update => &[("update_send", SEND), ("update_recv", RECEIVE)],
             Self::Storage => &[("storage_send", SEND), ("storage_recv", RECEIVE)],

@@ -97,7 +97,11 @@ pub(crate) fn run(args: &Args) -> Result<Section> {
     if !rustix::process::geteuid().is_root() {
         bail!("only root can trace and make network namespaces: run `sudo cargo xtask bench`");
     }
-    let built = workspace::build_release(&[("tracer", "conntracer"), ("tests", "load")])?;
+    let built = workspace::build_release(&[
+        ("tracer", "conntracer"),
+        ("tests", "load"),
+        ("tests", "floor"),
+    ])?;
     // Before this process may use one core only.
     let machine = Machine::read();
     let [load_core, side_core] = cores()?;
@@ -108,6 +112,7 @@ pub(crate) fn run(args: &Args) -> Result<Section> {
     let folder = folder()?;
     let bench = Bench {
         conntracer: &built["conntracer"],
+        floor: &built["floor"],
         load: &built["load"],
         folder: folder.path(),
         core: load_core,

@@ -58,6 +58,26 @@ fn empty_recv(_ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+#[btf_tracepoint(function = "inet_sock_set_state")]
+fn empty_state(_ctx: BtfTracePointContext) -> i32 {
+    0
+}
+
+#[btf_tracepoint(function = "inet_sock_set_state")]
+fn empty_state_again(_ctx: BtfTracePointContext) -> i32 {
+    0
+}
+
+#[btf_tracepoint(function = "tcp_destroy_sock")]
+fn empty_destroy(_ctx: BtfTracePointContext) -> i32 {
+    0
+}
+
+#[btf_tracepoint(function = "tcp_destroy_sock")]
+fn empty_destroy_again(_ctx: BtfTracePointContext) -> i32 {
+    0
+}
+
 #[btf_tracepoint(function = "sock_send_length")]
 fn lookup_send(ctx: BtfTracePointContext) -> i32 {
     look_up(ctx.arg(0))

@@ -40,6 +40,7 @@ pub(crate) struct Pace {
 #[derive(Debug)]
 pub(crate) struct Bench<'a> {
     pub(crate) conntracer: &'a Path,
+    pub(crate) floor: &'a Path,
     pub(crate) load: &'a Path,
     pub(crate) folder: &'a Path,
     pub(crate) core: usize,
@@ -146,6 +147,7 @@ impl Bench<'_> {
     fn with(&self, load: &mut Load, side: &Side) -> Result<std::result::Result<With, String>> {
         let place = Place {
             conntracer: self.conntracer,
+            floor: self.floor,
             load: *load.ready(),
             folder: self.folder,
         };

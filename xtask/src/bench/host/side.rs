@@ -25,6 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Place<'a> {
     pub(crate) conntracer: &'a Path,
+    pub(crate) floor: &'a Path,
     pub(crate) load: report::Ready,
     /// For what sides write.
     pub(crate) folder: &'a Path,
@@ -225,6 +226,7 @@ fn fill(word: &str, place: &Place, files: &Files) -> String {
     let path = |path: &Path| path.to_string_lossy().into_owned();
     match word {
         "{conntracer}" => path(place.conntracer),
+        "{floor}" => path(place.floor),
         "{summary}" => path(&files.summary),
         "{records}" => path(&files.records),
         "{pid}" => place.load.pid.to_string(),

@@ -73,6 +73,12 @@ const OURS: Side = Side {
     ..USUAL
 };
 
+/// What the kernel takes to run programs at all, at the hooks of our modes.
+const FLOOR: Side = Side {
+    ready: Ready::Says("ready: "),
+    ..USUAL
+};
+
 /// The side that must come out at 1.
 pub(crate) const NULL: &str = "nothing (sleep)";
 
@@ -82,6 +88,16 @@ pub(crate) const SIDES: &[Side] = &[
         name: NULL,
         command: &["sleep", "1000"],
         ..USUAL
+    },
+    Side {
+        name: "empty programs, as socket",
+        command: &["{floor}", "--hold", "--attach", "empty-socket"],
+        ..FLOOR
+    },
+    Side {
+        name: "empty programs, as process",
+        command: &["{floor}", "--hold", "--attach", "empty-process"],
+        ..FLOOR
     },
     Side {
         name: "socket, no accept hooks",
