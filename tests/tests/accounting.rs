@@ -1,10 +1,14 @@
 //! `--accounting socket`: bytes from the kernel's counters of each socket, for its owner.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use tests::compare::{assert_equal, finals, number};
 use tests::generator::Workload;
-use tests::harness::can_trace;
+use tests::harness::{PATIENCE, can_trace};
 use tests::namespace::Namespace;
 use tests::tables::{Tables, assert_sums};
 use tests::tracer::Tracer;
@@ -54,28 +58,55 @@ fn tables_alone_have_the_same_totals() {
     }
 }
 
-#[test]
-fn what_open_connections_carry_is_sampled_and_told_at_the_end() {
-    if !can_trace() {
-        return;
-    }
-    let namespace = Namespace::new();
-    let tracer = Tracer::start(&namespace, &format!("{SOCKET} --duration 3"));
-    let mut held = Workload::start(&namespace, "hold --connections 300");
-    held.ready();
-    let finished = tracer.finish().lossless();
-    let truth = held.finish().credited_to_owners();
-    assert_equal(&finished, truth.ends());
-    assert_eq!(finished.events("open_at_exit").len(), 600);
+/// Traffic that was told so far, by connection.
+fn told(records: &[Value]) -> BTreeMap<&str, (u64, u64)> {
     let mut sums: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
-    for record in finished.events("traffic") {
+    for record in records.iter().filter(|it| it["event"] == "traffic") {
         let (tx, rx) = sums
             .entry(record["id"].as_str().expect("an id"))
             .or_default();
         *tx += number(&record["bytes"]["tx"]);
         *rx += number(&record["bytes"]["rx"]);
     }
-    assert_eq!(sums.into_values().collect::<Vec<_>>(), [(777, 777); 600]);
+    sums
+}
+
+/// The whole lines of a file.
+fn lines(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let whole = text
+        .split_inclusive('\n')
+        .filter(|line| line.ends_with('\n'));
+    whole
+        .map(|line| serde_json::from_str(line).expect("a record"))
+        .collect()
+}
+
+#[test]
+fn what_open_connections_carry_is_sampled_and_told_at_the_end() {
+    if !can_trace() {
+        return;
+    }
+    let namespace = Namespace::new();
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let file = folder.path().join("records.jsonl");
+    let options = format!("{SOCKET} --output {}", file.display());
+    let tracer = Tracer::start(&namespace, &options);
+    let mut held = Workload::start(&namespace, "hold --connections 300");
+    held.ready();
+    // How often a slow machine looks is its own business.
+    let since = Instant::now();
+    let mut records = lines(&file);
+    while !told(&records).into_values().eq([(777, 777); 600]) && since.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(50));
+        records = lines(&file);
+    }
+    assert!(told(&records).into_values().eq([(777, 777); 600]));
+    let mut finished = tracer.stop().lossless();
+    finished.records = lines(&file);
+    let truth = held.finish().credited_to_owners();
+    assert_equal(&finished, truth.ends());
+    assert_eq!(finished.events("open_at_exit").len(), 600);
 }
 
 #[test]
