@@ -99,12 +99,11 @@ pub(crate) const CLAIMS: [Claim; 9] = [
     },
     Claim {
         title: "by socket",
-        meaning: "with `--accounting socket`, which watches no call, every way to send and receive, \
-                  open and older connections: bytes of each connection, for its owner",
+        meaning: "with `--accounting socket`, which watches no call, open and older connections: \
+                  bytes of each connection, for its owner",
         proven: "exact",
         in_total: "exact",
         tests: &[
-            "every_path_is_as_exact_by_the_counters_of_its_socket",
             "what_open_connections_carry_is_sampled_and_told_at_the_end",
             "the_same_by_the_counters_of_each_socket",
         ],
