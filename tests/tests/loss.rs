@@ -93,6 +93,25 @@ fn what_the_connection_table_has_no_room_for_is_counted() {
 }
 
 #[test]
+fn what_other_sockets_carry_is_not_counted_as_missing() {
+    if !can_trace() {
+        return;
+    }
+    let namespace = Namespace::new();
+    let tracer = Tracer::start(&namespace, "--max-connections 8");
+    let churn = Workload::run(&namespace, "churn --connections 1200");
+    // Descriptors are passed over Unix stream sockets, with data.
+    let passed = Workload::run(&namespace, "path --name passed_descriptor --connections 3");
+    let finished = tracer.stop();
+    let total = assert_sums(&finished.summary);
+    let lost = ["tx", "rx"].map(|name| loss(&finished, &format!("untracked_{name}")));
+    assert!(lost[0] > 0, "eight entries are too few");
+    let bytes = (churn.bytes(), passed.bytes());
+    let expected = (bytes.0.0 + bytes.1.0, bytes.0.1 + bytes.1.1);
+    assert_eq!((total[5] + lost[0], total[6] + lost[1]), expected, "bytes");
+}
+
+#[test]
 fn strict_fails_when_something_is_missing() {
     if !can_trace() {
         return;

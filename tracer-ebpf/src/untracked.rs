@@ -120,7 +120,8 @@ pub fn carried_before(sock: Sock, tx: u64, rx: u64) {
 /// A send or receive call moved `bytes`, and [`are_there`].
 #[inline(never)]
 pub fn moved(sock: Sock, send: bool, bytes: u64) {
-    if !gate_is_closed() && sock.is_stream() && filter::would_trace(sock, false) {
+    // Sockets of every family come here.
+    if !gate_is_closed() && sock.is_tcp() && sock.is_stream() && filter::would_trace(sock, false) {
         let counter = if send {
             Counter::UntrackedTx
         } else {
