@@ -49,16 +49,13 @@ pub fn tally(connection: &Connection) -> bool {
 
 #[inline(always)]
 fn fold(connection: &Connection) {
-    match row(&FOLDED, key(connection), connection) {
-        Some(row) => {
-            add_to(row, connection);
-            count(Counter::Folded, 1);
-        }
-        None => {
-            count(Counter::FoldLost, 1);
-            count(Counter::FoldLostTx, connection.tx());
-            count(Counter::FoldLostRx, connection.rx());
-        }
+    if let Some(row) = row(&FOLDED, key(connection), connection) {
+        add_to(row, connection);
+        count(Counter::Folded, 1);
+    } else {
+        count(Counter::FoldLost, 1);
+        count(Counter::FoldLostTx, connection.tx());
+        count(Counter::FoldLostRx, connection.rx());
     }
 }
 

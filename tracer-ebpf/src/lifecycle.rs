@@ -185,8 +185,8 @@ pub fn closed(sock: Sock, old_state: u8, reporter: Reporter) {
     }
 }
 
-/// Whether a local call ended TCP at once: close() with unread data or linger 0, connect(AF_UNSPEC),
-/// or a listener's own close. Nothing can be read or sent afterwards.
+/// Whether a local call ended TCP at once: `close` with unread data or linger 0, `connect` to
+/// `AF_UNSPEC`, or a listener's own close. Nothing can be read or sent afterwards.
 #[inline(always)]
 pub fn is_abort(error: u32, old_state: u8) -> bool {
     error == 0 && matches!(old_state, tcp_state::ESTABLISHED | tcp_state::CLOSE_WAIT)

@@ -1,7 +1,7 @@
 //! From the kernel's maps to records: reads what is new, asks [`Track`] what it means.
 //!
 //! Tables can have a million entries. They are read in steps of a thousand, with the ring and all
-//! else in between: [`steps`].
+//! else in between: `steps`.
 
 mod samples;
 mod steps;
