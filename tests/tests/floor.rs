@@ -1,7 +1,6 @@
-//! What the tracer takes when it has nothing to do, or much to remember.
+//! What the tracer takes when it has much to remember.
 
-use std::fs::{File, read_dir, read_to_string};
-use std::time::{Duration, Instant};
+use std::fs::{File, read_to_string};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use tests::compare::number;
@@ -72,40 +71,6 @@ fn usage() -> u64 {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN);
     let kilobytes = usage.expect("the usage of children").max_rss();
     u64::try_from(kilobytes).expect("a size") << 10
-}
-
-/// Waits of all threads so far: each ends with a wake-up.
-fn waits(pid: u32) -> u64 {
-    let threads = read_dir(format!("/proc/{pid}/task")).expect("the tracer's threads");
-    let of_thread = |entry: std::io::Result<std::fs::DirEntry>| {
-        let path = entry.expect("a thread").path().join("status");
-        let status = read_to_string(path).expect("a thread's status");
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-        line.and_then(|line| line.trim().parse::<u64>().ok())
-            .expect("a count")
-    };
-    threads.map(of_thread).sum()
-}
-
-/// A busy host only makes the wake-ups fewer.
-#[test]
-fn a_tracer_that_sees_nothing_wakes_up_at_most_ten_times_a_second() {
-    if !can_trace() {
-        return;
-    }
-    let namespace = Namespace::new();
-    let tracer = Tracer::start(&namespace, "");
-    // What follows the start is over.
-    std::thread::sleep(Duration::from_secs(1));
-    let (before, since) = (waits(tracer.pid()), Instant::now());
-    std::thread::sleep(Duration::from_secs(6));
-    let (after, seconds) = (waits(tracer.pid()), since.elapsed().as_secs_f64());
-    let wakes = f64::from(u32::try_from(after - before).expect("few"));
-    say(&format!("idle: {:.1} wake-ups a second", wakes / seconds));
-    assert!(wakes <= 10.0 * seconds, "{wakes} in {seconds} s");
-    assert!(tracer.stop().lossless().records.is_empty());
 }
 
 #[expect(clippy::print_stderr, reason = "figures for people")]
