@@ -6,6 +6,7 @@ mod instructions;
 mod partner;
 mod programs;
 mod section;
+mod stats;
 
 use std::{fs, path::PathBuf, process::ExitCode};
 

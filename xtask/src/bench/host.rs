@@ -8,7 +8,6 @@ mod reported;
 mod result;
 mod side;
 mod sides;
-mod stats;
 mod table;
 mod targets;
 mod usage;
@@ -106,9 +105,7 @@ pub(crate) fn run(args: &Args) -> Result<Section> {
     let machine = Machine::read();
     let [load_core, side_core] = cores()?;
     // This process and the sides, which inherit it, keep off the load's core.
-    let mut own = CpuSet::new();
-    own.set(side_core);
-    sched_setaffinity(None, &own).with_context(|| format!("core {side_core} is not ours"))?;
+    let _pinned = Pinned::to(side_core)?;
     let folder = folder()?;
     let bench = Bench {
         conntracer: &built["conntracer"],
@@ -125,9 +122,35 @@ pub(crate) fn run(args: &Args) -> Result<Section> {
     Results::new(machine, cells).section()
 }
 
+/// This process on one core; other parts of the bench may use all again.
+struct Pinned {
+    before: CpuSet,
+}
+
+impl Pinned {
+    fn to(core: usize) -> Result<Self> {
+        let before = allowed()?;
+        let mut own = CpuSet::new();
+        own.set(core);
+        sched_setaffinity(None, &own).with_context(|| format!("core {core} is not ours"))?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        // They were ours before.
+        let _ = sched_setaffinity(None, &self.before);
+    }
+}
+
+fn allowed() -> Result<CpuSet> {
+    sched_getaffinity(None).context("cannot read which cores are ours")
+}
+
 /// Two of the cores that this process may use: the load's, and that of everybody else.
 fn cores() -> Result<[usize; 2]> {
-    let allowed = sched_getaffinity(None).context("cannot read which cores are ours")?;
+    let allowed = allowed()?;
     let mut cores = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
     match (cores.next(), cores.next()) {
         (Some(one), Some(other)) => Ok([one, other]),

@@ -6,22 +6,17 @@ mod extra;
 mod guest;
 mod programs;
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use serde_json::json;
 
 use self::extra::{Table, Tool};
 use super::section::Section;
 use crate::{
     cmd,
-    compare::{guest::Peers, plan::Found},
-    vm::{
-        Arch, Target, cache,
-        console::Console,
-        kernel::{Kernel, Release},
-        lock, qemu,
-    },
+    compare::{self, plan::Found},
+    vm::{Arch, cache, console::Console, kernel::Release, qemu},
 };
 
 /// No VM takes as long.
@@ -39,19 +34,18 @@ pub(crate) fn run(args: &Args) -> Result<Section> {
     let arch = Arch::X86_64;
     qemu::check(arch)?;
     let cache = cache()?;
-    let (kernel, target, peers) = {
-        let _lock = lock(&cache)?;
-        (
-            Kernel::fetch(&cache, args.kernel, arch)?,
-            Target::new(&cache, arch)?,
-            Peers::fetch(&cache, args.kernel, arch)?,
-        )
-    };
+    let (kernel, target, peers) = compare::guest::fetch(&cache, args.kernel, arch)?;
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let initramfs = folder.path().join("initramfs");
     guest::build(&target, &kernel, &peers, &initramfs)?;
     let name = format!("instructions-{}-{}.log", args.kernel.name(), arch.name());
-    let console = boot(&kernel, arch, &initramfs, &cache.join("logs").join(name))?;
+    let console = qemu::boot_well(
+        qemu::counting(&kernel, arch, &initramfs),
+        &cache.join("logs").join(name),
+        LIMIT,
+        |text| cmd::say(&format!("instructions: {text}")),
+        "the VM",
+    )?;
     let tools = tools(console)?;
     let table = Table::new(&tools)?;
     Ok(Section {
@@ -61,22 +55,6 @@ pub(crate) fn run(args: &Args) -> Result<Section> {
         json: json!({"kernel": kernel.version, "tools": tools}),
         sound: tools.iter().all(|tool| tool.refusal.is_none()),
     })
-}
-
-fn boot(kernel: &Kernel, arch: Arch, initramfs: &Path, log: &Path) -> Result<Console> {
-    let command = qemu::counting(kernel, arch, initramfs);
-    let news = |text: &str| cmd::say(&format!("instructions: {text}"));
-    let console = qemu::boot(command, log, LIMIT, news)?;
-    let faults = console.faults();
-    if faults.is_empty() {
-        return Ok(console);
-    }
-    let excerpts = console.excerpts().concat().join("\n");
-    bail!(
-        "the VM did not come to its end: {}\n{excerpts}\nThe whole console is in {}",
-        faults.join("; "),
-        log.display()
-    )
 }
 
 /// What the VM found out about each tool, in the order in which they ran.

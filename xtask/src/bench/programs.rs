@@ -15,7 +15,6 @@ use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-pub(super) use self::figures::ratio;
 use self::figures::{Figure, Slice};
 use super::{partner::Partner, section::Section};
 use crate::{cmd, workspace};

@@ -4,14 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{
-    measure::Pair,
-    report::Ran,
-    sides::NULL,
-    stats::{Median, float, median},
-    usage::Memory,
-    verdict::Verdict,
-};
+use super::{measure::Pair, report::Ran, sides::NULL, usage::Memory, verdict::Verdict};
+use crate::bench::stats::{Median, float, median};
 
 /// With less of its core, what the load did is what others left to it.
 const LEAST_SHARE: f64 = 0.95;

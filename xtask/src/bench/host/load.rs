@@ -1,17 +1,12 @@
 //! The load's process, which runs for as long as it is told and says what it did.
 
-use std::{
-    fmt,
-    io::{BufReader, Write as _},
-    path::Path,
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    time::Duration,
-};
+use std::{fmt, path::Path, process::Command, time::Duration};
 
-use anyhow::{Context as _, Result, ensure};
-use serde::{Serialize, de::DeserializeOwned};
+use anyhow::{Result, ensure};
+use serde::Serialize;
 
 use super::report::{Ran, Ready};
+use crate::bench::partner::Partner;
 
 /// What it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum)]
@@ -64,12 +59,9 @@ impl fmt::Display for Kind {
 }
 
 /// A load that waits for commands; it ends with this.
-#[derive(Debug)]
 pub(crate) struct Load {
     kind: Kind,
-    child: Child,
-    stdin: Option<ChildStdin>,
-    stdout: BufReader<ChildStdout>,
+    partner: Partner,
     ready: Ready,
 }
 
@@ -78,19 +70,10 @@ impl Load {
     pub(crate) fn start(program: &Path, kind: Kind, core: usize) -> Result<Self> {
         let mut command = Command::new(program);
         command.args([kind.argument(), "--core", &core.to_string()]);
-        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("cannot run {}", program.display()))?;
-        let stdin = child.stdin.take();
-        let stdout = child.stdout.take().context("no pipe from the load")?;
-        let mut stdout = BufReader::new(stdout);
-        let ready = read(&mut stdout, kind)?;
+        let (partner, ready) = Partner::start(&mut command)?;
         Ok(Self {
             kind,
-            child,
-            stdin,
-            stdout,
+            partner,
             ready,
         })
     }
@@ -101,28 +84,8 @@ impl Load {
 
     /// Lets it work for a time.
     pub(crate) fn run(&mut self, time: Duration) -> Result<Ran> {
-        let stdin = self.stdin.as_mut().context("the load has ended")?;
-        writeln!(stdin, "run {}", time.as_millis())
-            .with_context(|| format!("the load {} has ended", self.kind))?;
-        let ran: Ran = read(&mut self.stdout, self.kind)?;
+        let ran: Ran = self.partner.ask(&format!("run {}", time.as_millis()))?;
         ensure!(ran.ops > 0, "the load {} did nothing", self.kind);
         Ok(ran)
     }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        // It ends with its standard input.
-        drop(self.stdin.take());
-        let _ = self.child.wait();
-    }
-}
-
-fn read<T: DeserializeOwned>(stdout: &mut impl std::io::BufRead, kind: Kind) -> Result<T> {
-    let mut line = String::new();
-    stdout
-        .read_line(&mut line)
-        .with_context(|| format!("the load {kind} is not readable"))?;
-    ensure!(!line.is_empty(), "the load {kind} has failed");
-    serde_json::from_str(&line).with_context(|| format!("the load {kind} said {line:?}"))
 }

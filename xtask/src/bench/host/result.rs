@@ -10,11 +10,10 @@ use super::{
     machine::Machine,
     measure::Cell,
     sides::NULL,
-    stats::median,
     table,
     targets::{self, Outcome},
 };
-use crate::bench::section::Section;
+use crate::bench::{section::Section, stats::median};
 
 /// How sure the intervals of ratios are meant to be.
 const LEVEL: f64 = 0.95;

@@ -7,23 +7,16 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     compare::{
-        guest::{Peers, command},
+        guest::{Image, Peers, command},
         plan::{MEASURED, Measured, Ready},
         tools::TOOLS,
     },
-    vm::{
-        Target,
-        guest::{environment, pack, read, write},
-        kernel::Kernel,
-        plan::Plan,
-    },
-    workspace,
+    vm::{Target, kernel::Kernel, matrix::BACKENDS},
 };
 
 /// The name of no tool at all.
 pub(super) const NOTHING: &str = "nothing";
 
-const BACKENDS: [&str; 3] = ["fentry", "kprobe", "tracepoint"];
 /// Sets of the floor object.
 const FLOOR: [&str; 6] = [
     "empty-fentry",
@@ -38,35 +31,14 @@ const PEERS: [&str; 3] = ["tcptop", "tcptracer", "tcplife"];
 
 /// Writes the initramfs.
 pub(super) fn build(target: &Target, kernel: &Kernel, peers: &Peers, path: &Path) -> Result<()> {
-    let wanted = [
-        ("tracer", "conntracer"),
-        ("tests", "calls"),
-        ("tests", "floor"),
-        ("tests", "vm-init"),
-    ];
-    let built = workspace::build_release_by(target.cargo("build")?, &wanted)?;
-    let place = |name: &str| match name {
-        "vm-init" => "/init".to_owned(),
-        name => format!("/bin/{name}"),
+    let image = Image {
+        target,
+        kernel,
+        peers,
+        programs: &["calls", "floor"],
+        name: "calls",
     };
-    let programs = built.into_iter().map(|(name, path)| (place(&name), path));
-    let mut files = pack(target, programs.collect())?;
-    let (tools, loader) = peers.files()?;
-    for (place, path) in tools {
-        files.push((place, read(&path)?));
-    }
-    files.push((
-        MEASURED.to_owned(),
-        serde_json::to_vec(&measured(&loader)?)?,
-    ));
-    let plan = Plan {
-        // The tools have to find it.
-        tracefs: true,
-        environment: environment(None),
-        tests: vec![("calls".to_owned(), "/bin/calls".to_owned())],
-        ..Plan::default()
-    };
-    write(kernel, plan, &files, path)
+    image.write(MEASURED, measured, path)
 }
 
 fn measured(loader: &str) -> Result<Vec<Measured>> {

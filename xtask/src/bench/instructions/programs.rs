@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use super::{super::programs::ratio, extra::Tool};
+use super::extra::Tool;
+use crate::bench::stats::ratio;
 
 /// Programs of conntracer, and the bare update on the same call, each with its tool.
 const PAIRS: [[(&str, &str); 2]; 4] = [

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::bench::stats::{self, ratio};
+
 /// What `floor` answers.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(crate) struct Slice {
@@ -105,17 +107,9 @@ pub(crate) fn net_per_connection(
         .sum()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts of less than 2^52")]
-pub(crate) fn ratio(dividend: u64, divisor: u64) -> f64 {
-    dividend as f64 / divisor as f64
-}
-
 /// The number in the middle.
-pub(crate) fn median(numbers: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut numbers: Vec<f64> = numbers.collect();
-    numbers.sort_by(f64::total_cmp);
-    let (low, high) = (numbers.len().checked_sub(1)? / 2, numbers.len() / 2);
-    Some(f64::midpoint(numbers[low], numbers[high]))
+fn median(numbers: impl Iterator<Item = f64>) -> Option<f64> {
+    stats::median(&numbers.collect::<Vec<_>>())
 }
 
 #[cfg(test)]
@@ -184,12 +178,5 @@ mod tests {
         assert!((total - 600.0).abs() < 1e-9, "{total}");
         let net = net_per_connection(&figures, "1", 10, 60.0);
         assert!((net - 420.0).abs() < 1e-9, "{net}");
-    }
-
-    #[test]
-    fn the_median_is_between_the_two_in_the_middle() {
-        assert_eq!(median([3.0, 1.0, 2.0].into_iter()), Some(2.0));
-        assert_eq!(median([4.0, 1.0].into_iter()), Some(2.5));
-        assert_eq!(median(std::iter::empty()), None);
     }
 }

@@ -6,8 +6,9 @@ use anyhow::{Context as _, Result};
 
 use super::{
     Outcome,
-    figures::{Figure, find, net_per_connection, per_connection, ratio},
+    figures::{Figure, find, net_per_connection, per_connection},
 };
+use crate::bench::stats::ratio;
 
 /// Calls and the programs on them: ours, and the ends of the names of the others.
 const CALLS: [(&str, &str); 2] = [("send_length", "send"), ("recv_length", "recv")];

@@ -1,4 +1,4 @@
-//! The median of a few ratios, and how far it can be trusted.
+//! Medians of a few figures, and how far they can be trusted.
 
 use std::fmt;
 
@@ -69,18 +69,14 @@ fn coverage(count: usize, outside: usize) -> f64 {
     let mut tail = 0.0;
     for below in 0..=outside {
         tail += term;
-        term *= ratio(count - below, below + 1);
+        term *= ratio((count - below) as u64, (below + 1) as u64);
     }
     (1.0 - 2.0 * tail).max(0.0)
 }
 
 /// A quotient of two counts.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "counts of a bench are far below 2^52"
-)]
-pub(crate) fn ratio(one: usize, other: usize) -> f64 {
-    one as f64 / other as f64
+pub(crate) fn ratio(dividend: u64, divisor: u64) -> f64 {
+    float(dividend) / float(divisor)
 }
 
 /// A count as a number to calculate with.
@@ -140,5 +136,12 @@ mod tests {
     fn many_values_do_not_overflow() {
         let of_900 = Median::of(&numbers(900), 0.95).unwrap();
         assert!(of_900.low > 419.0 && of_900.low < 423.0, "{}", of_900.low);
+    }
+
+    #[test]
+    fn the_median_is_between_the_two_in_the_middle() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&[4.0, 1.0]), Some(2.5));
+        assert_eq!(median(&[]), None);
     }
 }
