@@ -27,18 +27,12 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use self::{
-    guest::Peers,
     plan::Outcome,
     scenes::{SCENES, Scene},
 };
 use crate::{
     cmd,
-    vm::{
-        Arch, Target, cache,
-        console::Console,
-        kernel::{Kernel, Release},
-        lock, qemu, readme,
-    },
+    vm::{Arch, cache, console::Console, kernel::Release, qemu, readme},
     workspace,
 };
 
@@ -82,26 +76,18 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let scenes = args.scenes()?;
     qemu::check(args.arch)?;
     let cache = cache()?;
-    let (kernel, target, peers) = {
-        let _lock = lock(&cache)?;
-        let kernel = Kernel::fetch(&cache, args.kernel, args.arch)?;
-        let target = Target::new(&cache, args.arch)?;
-        (
-            kernel,
-            target,
-            Peers::fetch(&cache, args.kernel, args.arch)?,
-        )
-    };
+    let (kernel, target, peers) = guest::fetch(&cache, args.kernel, args.arch)?;
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let initramfs = folder.path().join("initramfs");
     guest::build(&target, &kernel, &peers, &scenes, &initramfs)?;
     let name = format!("compare-{}-{}", args.kernel.name(), args.arch.name());
     let logs = cache.join("logs");
-    let console = boot(
-        &kernel,
-        args.arch,
-        &initramfs,
+    let console = qemu::boot_well(
+        qemu::command(&kernel, args.arch, &initramfs),
         &logs.join(format!("{name}.log")),
+        LIMIT,
+        cmd::say,
+        "the comparison",
     )?;
     let outcomes = outcomes(console)?;
     let raw = logs.join(&name);
@@ -115,21 +101,6 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     cmd::say(&format!("conntracer is wrong: {}", mistakes.join(", ")));
     Ok(ExitCode::FAILURE)
-}
-
-fn boot(kernel: &Kernel, arch: Arch, initramfs: &Path, log: &Path) -> Result<Console> {
-    let command = qemu::command(kernel, arch, initramfs);
-    let console = qemu::boot(command, log, LIMIT, cmd::say)?;
-    let faults = console.faults();
-    if faults.is_empty() {
-        return Ok(console);
-    }
-    let excerpts = console.excerpts().concat().join("\n");
-    bail!(
-        "the comparison did not come to its end: {}\n{excerpts}\nThe whole console is in {}",
-        faults.join("; "),
-        log.display()
-    )
 }
 
 fn outcomes(console: Console) -> Result<HashMap<String, Outcome>> {

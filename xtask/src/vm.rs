@@ -7,7 +7,7 @@ pub(crate) mod elf;
 pub(crate) mod guest;
 mod initramfs;
 pub(crate) mod kernel;
-mod matrix;
+pub(crate) mod matrix;
 mod modules;
 // The first process of the VM, which is built for its architecture, has the same file.
 #[expect(unreachable_pub, reason = "the file is written for the crate `tests`")]

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use serde::Serialize;
 
 use super::{
     plan::{RUNS, Run},
@@ -19,8 +20,9 @@ use crate::{
         Arch, Target,
         apt::Apt,
         complete, elf,
-        guest::{environment, pack, read, write},
+        guest::{environment, pack, program, read, write},
         kernel::{Kernel, Release},
+        lock,
         plan::Plan,
     },
     workspace,
@@ -38,10 +40,21 @@ pub(crate) struct Peers {
     root: PathBuf,
 }
 
+/// The kernel, what programs are built with for it, and the tools, all from the cache, or fetched
+/// into it.
+pub(crate) fn fetch(cache: &Path, release: Release, arch: Arch) -> Result<(Kernel, Target, Peers)> {
+    let _lock = lock(cache)?;
+    Ok((
+        Kernel::fetch(cache, release, arch)?,
+        Target::new(cache, arch)?,
+        Peers::fetch(cache, release, arch)?,
+    ))
+}
+
 impl Peers {
     /// From the release of the kernel, or the first that has them: from the cache, or fetched into
     /// it.
-    pub(crate) fn fetch(cache: &Path, kernel: Release, arch: Arch) -> Result<Self> {
+    fn fetch(cache: &Path, kernel: Release, arch: Arch) -> Result<Self> {
         let release = kernel.max(Release::Bookworm);
         let why = || format!("cannot fetch {PACKAGE} of Debian {}", release.name());
         let apt = Apt::open(cache, release.name(), arch).with_context(why)?;
@@ -140,6 +153,50 @@ pub(crate) fn name(scene: &Scene, tool: &Tool) -> String {
     format!("{} under {}", scene.name, tool.name)
 }
 
+/// What is to happen in a VM that has the tools.
+pub(crate) struct Image<'a> {
+    pub(crate) target: &'a Target,
+    pub(crate) kernel: &'a Kernel,
+    pub(crate) peers: &'a Peers,
+    /// Programs of the package `tests`; the first one is run.
+    pub(crate) programs: &'a [&'static str],
+    /// Its name among the results.
+    pub(crate) name: &'static str,
+}
+
+impl Image<'_> {
+    /// Writes the initramfs, with conntracer and `file`, whose contents get the place of the tools'
+    /// loader.
+    pub(crate) fn write<T: Serialize>(
+        &self,
+        file: &str,
+        contents: impl FnOnce(&str) -> Result<T>,
+        path: &Path,
+    ) -> Result<()> {
+        let programs = self.programs.iter().map(|&program| ("tests", program));
+        let wanted: Vec<_> = [("tracer", "conntracer"), ("tests", "vm-init")]
+            .into_iter()
+            .chain(programs)
+            .collect();
+        let built = workspace::build_release_by(self.target.cargo("build")?, &wanted)?;
+        let programs = built.into_iter().map(|(name, path)| (program(&name), path));
+        let mut files = pack(self.target, programs.collect())?;
+        let (tools, loader) = self.peers.files()?;
+        for (place, path) in tools {
+            files.push((place, read(&path)?));
+        }
+        files.push((file.to_owned(), serde_json::to_vec(&contents(&loader)?)?));
+        let plan = Plan {
+            // The tools have to find it.
+            tracefs: true,
+            environment: environment(None),
+            tests: vec![(self.name.to_owned(), program(self.programs[0]))],
+            ..Plan::default()
+        };
+        write(self.kernel, plan, &files, path)
+    }
+}
+
 /// Writes the initramfs.
 pub(crate) fn build(
     target: &Target,
@@ -148,31 +205,12 @@ pub(crate) fn build(
     scenes: &[&Scene],
     path: &Path,
 ) -> Result<()> {
-    let wanted = [
-        ("tracer", "conntracer"),
-        ("tests", "workload"),
-        ("tests", "peers"),
-        ("tests", "vm-init"),
-    ];
-    let built = workspace::build_release_by(target.cargo("build")?, &wanted)?;
-    let place = |name: &str| match name {
-        "vm-init" => "/init".to_owned(),
-        name => format!("/bin/{name}"),
+    let image = Image {
+        target,
+        kernel,
+        peers,
+        programs: &["peers", "workload"],
+        name: "compare",
     };
-    let programs = built.into_iter().map(|(name, path)| (place(&name), path));
-    let mut files = pack(target, programs.collect())?;
-    let (tools, loader) = peers.files()?;
-    for (place, path) in tools {
-        files.push((place, read(&path)?));
-    }
-    let runs = runs(scenes, &loader);
-    files.push((RUNS.to_owned(), serde_json::to_vec(&runs)?));
-    let plan = Plan {
-        // The tools have to find it.
-        tracefs: true,
-        environment: environment(None),
-        tests: vec![("compare".to_owned(), "/bin/peers".to_owned())],
-        ..Plan::default()
-    };
-    write(kernel, plan, &files, path)
+    image.write(RUNS, |loader| Ok(runs(scenes, loader)), path)
 }

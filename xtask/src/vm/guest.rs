@@ -39,6 +39,14 @@ pub(crate) struct Choice<'a> {
     pub(crate) tracefs: bool,
 }
 
+/// Where a program of ours is in the VM.
+pub(crate) fn program(name: &str) -> String {
+    match name {
+        "vm-init" => "/init".to_owned(),
+        name => format!("/bin/{name}"),
+    }
+}
+
 impl Guest {
     /// Builds it.
     pub(crate) fn build(target: &Target) -> Result<Self> {
@@ -51,12 +59,8 @@ impl Guest {
         let built = workspace::build_release_by(target.cargo("build")?, &wanted)?;
         let tests = build_tests(target)?;
         let root = &target.root;
-        let mut programs = vec![
-            ("/init".to_owned(), built["vm-init"].clone()),
-            ("/bin/conntracer".to_owned(), built["conntracer"].clone()),
-            ("/bin/load".to_owned(), built["load"].clone()),
-            ("/bin/workload".to_owned(), built["workload"].clone()),
-        ];
+        let built = built.into_iter();
+        let mut programs: Vec<_> = built.map(|(name, path)| (program(&name), path)).collect();
         for (name, package) in CALLED {
             let path = find(root, name).with_context(|| {
                 format!("the tests call {name}, which is not here: install the package {package}")

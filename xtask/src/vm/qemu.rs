@@ -82,6 +82,28 @@ fn without_processor(kernel: &Kernel, arch: Arch, initramfs: &Path) -> Command {
     qemu
 }
 
+/// As [`boot`], for who has no use for a run with faults; `what` is said not to have come to its end
+/// then.
+pub(crate) fn boot_well(
+    qemu: Command,
+    log: &Path,
+    limit: Duration,
+    news: impl Fn(&str),
+    what: &str,
+) -> Result<Console> {
+    let console = boot(qemu, log, limit, news)?;
+    let faults = console.faults();
+    if faults.is_empty() {
+        return Ok(console);
+    }
+    let excerpts = console.excerpts().concat().join("\n");
+    bail!(
+        "{what} did not come to its end: {}\n{excerpts}\nThe whole console is in {}",
+        faults.join("; "),
+        log.display()
+    )
+}
+
 /// Boots and listens until the end, or for `limit`; `news` gets what is worth a line on the
 /// terminal.
 pub(crate) fn boot(
