@@ -10,9 +10,9 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, accept_with, connect, recv, send,
     socket,
 };
-use rustix::time::{ClockId, clock_gettime};
 
 use crate::peers::Times;
+use crate::truth::now;
 
 /// Calls between two looks at the clock; so many connections fit into the accept queue.
 pub const BATCH: u32 = 32;
@@ -81,12 +81,6 @@ fn timed(calls: impl FnOnce() -> rustix::io::Result<()>) -> Result<u64> {
     let begin = now();
     calls().context("a call failed")?;
     Ok(now().saturating_sub(begin) / u64::from(BATCH))
-}
-
-fn now() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    let ns = now.tv_sec * 1_000_000_000 + now.tv_nsec;
-    u64::try_from(ns).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -48,10 +48,34 @@ pub fn wait_until_empty(pid: u32) -> Vec<Connection> {
 
 /// Resident memory of a process, in bytes.
 pub fn resident_bytes(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kibibytes = line.expect("its memory").trim().trim_end_matches(" kB");
-    kibibytes.parse::<u64>().expect("a number") * 1024
+    status(&format!("/proc/{pid}/status"), "VmRSS") * 1024
+}
+
+/// The most of it that there was at any time so far.
+pub fn most_resident_bytes(pid: u32) -> u64 {
+    status(&format!("/proc/{pid}/status"), "VmHWM") * 1024
+}
+
+/// How often all threads of a process have waited so far.
+pub fn waits(pid: u32) -> u64 {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("its threads");
+    threads
+        .map(|thread| {
+            let path = thread.expect("a thread").path().join("status");
+            status(&path.to_string_lossy(), "voluntary_ctxt_switches")
+        })
+        .sum()
+}
+
+/// A number in a `status` file of /proc, without its unit.
+fn status(path: &str, field: &str) -> u64 {
+    let text = std::fs::read_to_string(path).expect("a process");
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let number = line.unwrap_or_else(|| panic!("{path} has no {field}"));
+    let number = number.trim().trim_end_matches(" kB");
+    number.parse().expect("a number")
 }
 
 /// The ids of the maps that a process has open, by their names.

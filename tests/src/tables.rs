@@ -34,6 +34,18 @@ pub struct Tables {
     pub peers: Table,
 }
 
+/// Bytes sent and received that `traffic` records tell of, by connection.
+pub fn traffic(records: &[Value]) -> BTreeMap<&str, (u64, u64)> {
+    let mut sums: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for record in records.iter().filter(|it| it["event"] == "traffic") {
+        let id = record["id"].as_str().expect("an id");
+        let (tx, rx) = sums.entry(id).or_default();
+        *tx += number(&record["bytes"]["tx"]);
+        *rx += number(&record["bytes"]["rx"]);
+    }
+    sums
+}
+
 impl Tables {
     /// Adds up `close`, `open_at_exit` and `failed` records.
     pub fn of_records(records: &[Value]) -> Self {

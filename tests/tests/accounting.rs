@@ -1,6 +1,5 @@
 //! `--accounting socket`: bytes from the kernel's counters of each socket, for its owner.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,7 @@ use tests::compare::{assert_equal, finals, number};
 use tests::generator::Workload;
 use tests::harness::{PATIENCE, can_trace};
 use tests::namespace::Namespace;
-use tests::tables::{Tables, assert_sums};
+use tests::tables::{Tables, assert_sums, traffic};
 use tests::tracer::Tracer;
 
 const SOCKET: &str = "--accounting socket";
@@ -58,19 +57,6 @@ fn tables_alone_have_the_same_totals() {
     }
 }
 
-/// Traffic that was told so far, by connection.
-fn told(records: &[Value]) -> BTreeMap<&str, (u64, u64)> {
-    let mut sums: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
-    for record in records.iter().filter(|it| it["event"] == "traffic") {
-        let (tx, rx) = sums
-            .entry(record["id"].as_str().expect("an id"))
-            .or_default();
-        *tx += number(&record["bytes"]["tx"]);
-        *rx += number(&record["bytes"]["rx"]);
-    }
-    sums
-}
-
 /// The whole lines of a file.
 fn lines(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
@@ -97,11 +83,11 @@ fn what_open_connections_carry_is_sampled_and_told_at_the_end() {
     // How often a slow machine looks is its own business.
     let since = Instant::now();
     let mut records = lines(&file);
-    while !told(&records).into_values().eq([(777, 777); 600]) && since.elapsed() < PATIENCE {
+    while !traffic(&records).into_values().eq([(777, 777); 600]) && since.elapsed() < PATIENCE {
         std::thread::sleep(Duration::from_millis(50));
         records = lines(&file);
     }
-    assert!(told(&records).into_values().eq([(777, 777); 600]));
+    assert!(traffic(&records).into_values().eq([(777, 777); 600]));
     let mut finished = tracer.stop().lossless();
     finished.records = lines(&file);
     let truth = held.finish().credited_to_owners();

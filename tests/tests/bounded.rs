@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tests::compare::number;
 use tests::generator::Workload;
-use tests::harness::{PATIENCE, can_trace};
+use tests::harness::{PATIENCE, can_trace, say};
 use tests::kept::{resident_bytes, wait_until_empty};
 use tests::namespace::Namespace;
 use tests::tables::{Tables, assert_sums};
@@ -67,11 +67,6 @@ fn a_million_connections_of_a_million_peers_return_to_the_baseline() {
     // In the third round the table of peers has been full once.
     let finished = rounds("--output /dev/null", [2, 20], 50_000, 32 << 20);
     assert_bounded(&finished, 100_000, 1_000_000);
-}
-
-#[expect(clippy::print_stderr, reason = "figures for people")]
-fn say(text: &str) {
-    eprintln!("{text}");
 }
 
 /// The peers of `number` connections, and ourselves, are in at most `most` rows and one more.

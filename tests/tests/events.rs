@@ -6,6 +6,7 @@ use tests::compare::{assert_equal, assert_whole_lives, number};
 use tests::generator::Workload;
 use tests::harness::can_trace;
 use tests::namespace::Namespace;
+use tests::tables::traffic;
 use tests::tracer::{Finished, Tracer};
 
 fn trace(options: &str, scenarios: &[&str]) -> Option<Finished> {
@@ -87,14 +88,7 @@ fn traffic_of_a_long_connection_is_told_while_it_lasts() {
     let truth = held.finish();
     assert_equal(&finished, truth.ends());
     // An interval may end in the middle of an exchange, so the sums count.
-    let mut sums: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
-    for record in finished.events("traffic") {
-        let (tx, rx) = sums
-            .entry(record["id"].as_str().expect("an id"))
-            .or_default();
-        *tx += number(&record["bytes"]["tx"]);
-        *rx += number(&record["bytes"]["rx"]);
-    }
+    let sums = traffic(&finished.records);
     let expected = vec![(777, 777); 6];
     assert_eq!(sums.into_values().collect::<Vec<_>>(), expected);
 }

@@ -1,11 +1,12 @@
 //! What the tracer takes when it has much to remember.
 
-use std::fs::{File, read_to_string};
+use std::fs::File;
 
 use nix::sys::resource::{UsageWho, getrusage};
 use tests::compare::number;
 use tests::generator::Workload;
-use tests::harness::can_trace;
+use tests::harness::{can_trace, say};
+use tests::kept::most_resident_bytes;
 use tests::namespace::Namespace;
 use tests::tracer::Tracer;
 
@@ -16,17 +17,6 @@ const ENDS: u64 = 100_000;
 const SERVERS: u64 = 5;
 /// Bytes of resident memory at the most, kernel maps apart.
 const MOST: u64 = 64 << 20;
-
-/// The most memory that was resident at any time so far (`VmHWM`).
-fn most_resident(pid: u32) -> u64 {
-    let status = read_to_string(format!("/proc/{pid}/status")).expect("the tracer's status");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    kilobytes
-        .and_then(|text| text.parse::<u64>().ok())
-        .expect("VmHWM")
-        << 10
-}
 
 #[test]
 fn a_hundred_thousand_open_connections_take_no_more_than_64_mib() {
@@ -41,7 +31,7 @@ fn a_hundred_thousand_open_connections_take_no_more_than_64_mib() {
     ));
     command.stdout(log);
     let tracer = Tracer::start_with_own_output(command);
-    let started = most_resident(tracer.pid());
+    let started = most_resident_bytes(tracer.pid());
     let line = format!("hold --connections {}", ENDS / 2 / SERVERS);
     let hold = |_| {
         let mut workload = Workload::start(&namespace, &line);
@@ -49,7 +39,7 @@ fn a_hundred_thousand_open_connections_take_no_more_than_64_mib() {
         workload
     };
     let workloads: Vec<_> = (0..SERVERS).map(hold).collect();
-    let holding = most_resident(tracer.pid());
+    let holding = most_resident_bytes(tracer.pid());
     let before_exit = usage();
     let finished = tracer.stop().lossless();
     let at_exit = usage();
@@ -71,9 +61,4 @@ fn usage() -> u64 {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN);
     let kilobytes = usage.expect("the usage of children").max_rss();
     u64::try_from(kilobytes).expect("a size") << 10
-}
-
-#[expect(clippy::print_stderr, reason = "figures for people")]
-fn say(text: &str) {
-    eprintln!("{text}");
 }

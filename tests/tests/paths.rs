@@ -6,7 +6,7 @@ use tests::compare::{finals, number};
 use tests::exact::{Absent, List, differences};
 use tests::generator::Workload;
 use tests::grade::{Grade, grade};
-use tests::harness::can_trace;
+use tests::harness::{can_trace, say};
 use tests::namespace::Namespace;
 use tests::tracer::Tracer;
 use tests::truth::Truth;
@@ -68,12 +68,4 @@ fn check(options: &str, told: impl Fn(Truth) -> Truth) {
         differences.len(),
         differences.join("\n")
     );
-}
-
-#[expect(
-    clippy::print_stderr,
-    reason = "the table is worth having, well or not"
-)]
-fn say(table: &str) {
-    eprintln!("{table}");
 }

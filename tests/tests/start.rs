@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tests::generator::Workload;
-use tests::harness::can_trace;
+use tests::harness::{can_trace, say};
 use tests::namespace::Namespace;
 use tests::tracer::Tracer;
 
@@ -48,9 +48,4 @@ fn ss() -> Duration {
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
     times[times.len() / 2]
-}
-
-#[expect(clippy::print_stderr, reason = "figures for people")]
-fn say(text: &str) {
-    eprintln!("{text}");
 }
