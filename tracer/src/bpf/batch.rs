@@ -7,11 +7,14 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use zerocopy::FromBytes;
 
+use super::sys::bpf;
+
 /// `enum bpf_cmd`.
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 const BPF_MAP_LOOKUP_AND_DELETE_BATCH: libc::c_long = 25;
 
-/// Entries a call, which bounds memory and how long the reader is away from the ring. A hash bucket longer than this would not fit; buckets hold a few entries.
+/// Entries a call, which bounds memory and how long the reader is away from the ring. A hash bucket
+/// longer than this would not fit; buckets hold a few entries.
 const BATCH: usize = 1024;
 
 /// `union bpf_attr`'s `batch` member.
@@ -77,19 +80,10 @@ impl<K: FromBytes, V: FromBytes> Cursor<K, V> {
         };
         // SAFETY: `attr` is a whole `batch` attribute; its pointers are to live buffers of `count`
         // keys and values and to two cursors.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_bpf,
-                command,
-                &raw mut attr,
-                size_of::<BatchAttr>(),
-            )
-        };
-        let error = (result < 0).then(io::Error::last_os_error);
-        let at_end = match error {
-            Some(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
-            Some(error) => return Err(error),
-            None => false,
+        let at_end = match unsafe { bpf(command, &mut attr) } {
+            Ok(_) => false,
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
+            Err(error) => return Err(error),
         };
         // `count` is valid at the end of the map as well.
         let found = attr.count as usize;

@@ -15,6 +15,7 @@ pub mod programs;
 pub mod ring;
 pub mod sample;
 pub mod snapshot;
+mod sys;
 mod table;
 mod tracefs;
 mod undisturbed;

@@ -2,13 +2,14 @@
 //! taken while the programs run, so none is missed in between.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::thread;
 
 use aya::Ebpf;
 use aya::programs::Iter;
 
 use super::attach::chain;
+use super::sys::read_iterator;
 use crate::namespaces::Namespace;
 
 /// The program that sees every socket of a namespace.
@@ -63,14 +64,6 @@ fn pass(ebpf: &mut Ebpf, name: &str) -> io::Result<()> {
 /// Reading is what runs the program; it writes nothing.
 fn read_to_end(mut file: File) -> io::Result<()> {
     let mut nothing = [0; 64];
-    loop {
-        match file.read(&mut nothing) {
-            Ok(0) => return Ok(()),
-            Ok(_) => {}
-            // A million objects without a byte of output: the rest comes with the next call.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+    while read_iterator(&mut file, &mut nothing)? > 0 {}
+    Ok(())
 }

@@ -2,7 +2,7 @@
 //! their sockets. aya 0.14 cannot attach an iterator to a map, so two system calls are made here.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use aya::Ebpf;
@@ -10,6 +10,8 @@ use aya::maps::Map;
 use tracer_common::map;
 use tracer_common::sample::Sample;
 use zerocopy::FromBytes;
+
+use super::sys::{bpf, read_iterator};
 
 /// The program that is called for each connection.
 pub(super) const PROGRAM: &str = "open_totals";
@@ -59,18 +61,17 @@ impl Sampler {
             return Err(io::ErrorKind::NotFound.into());
         };
         let info: u32 = raw(table.fd().as_fd());
-        let link = bpf(
-            BPF_LINK_CREATE,
-            &mut LinkCreate {
-                prog_fd: raw(program.as_fd()),
-                target_fd: 0,
-                attach_type: BPF_TRACE_ITER,
-                flags: 0,
-                iter_info: (&raw const info) as u64,
-                iter_info_len: INFO,
-                reserved: 0,
-            },
-        )?;
+        let mut attr = LinkCreate {
+            prog_fd: raw(program.as_fd()),
+            target_fd: 0,
+            attach_type: BPF_TRACE_ITER,
+            flags: 0,
+            iter_info: (&raw const info) as u64,
+            iter_info_len: INFO,
+            reserved: 0,
+        };
+        // SAFETY: it points at `info`, which lives.
+        let link = unsafe { descriptor(BPF_LINK_CREATE, &mut attr) }?;
         Ok(Self { link })
     }
 
@@ -80,9 +81,10 @@ impl Sampler {
             link_fd: raw(self.link.as_fd()),
             flags: 0,
         };
-        let file = bpf(BPF_ITER_CREATE, &mut attr)?.into();
+        // SAFETY: it points at nothing.
+        let file = unsafe { descriptor(BPF_ITER_CREATE, &mut attr) }?;
         Ok(Pass {
-            file,
+            file: file.into(),
             buffer: vec![0; CHUNK],
             filled: 0,
         })
@@ -99,32 +101,21 @@ pub struct Pass {
 
 impl Pass {
     /// Hands over the samples of the next few hundred connections; `false` at the end.
-    pub fn step(&mut self, mut each: impl FnMut(Sample)) -> io::Result<bool> {
-        loop {
-            match self.file.read(&mut self.buffer[self.filled..]) {
-                Ok(0) => return Ok(false),
-                Ok(count) => self.filled += count,
-                // Many entries without a sample, or a signal: the rest comes with the next call.
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-                    ) =>
-                {
-                    continue;
-                }
-                Err(error) => return Err(error),
-            }
-            let (samples, rest) = self.buffer[..self.filled].as_chunks::<{ size_of::<Sample>() }>();
-            samples
-                .iter()
-                .filter_map(|bytes| Sample::read_from_bytes(bytes).ok())
-                .for_each(&mut each);
-            let rest = rest.len();
-            self.buffer.copy_within(self.filled - rest..self.filled, 0);
-            self.filled = rest;
-            return Ok(true);
+    pub fn step(&mut self, each: impl FnMut(Sample)) -> io::Result<bool> {
+        let count = read_iterator(&mut self.file, &mut self.buffer[self.filled..])?;
+        if count == 0 {
+            return Ok(false);
         }
+        self.filled += count;
+        let (samples, rest) = self.buffer[..self.filled].as_chunks::<{ size_of::<Sample>() }>();
+        samples
+            .iter()
+            .filter_map(|bytes| Sample::read_from_bytes(bytes).ok())
+            .for_each(each);
+        let rest = rest.len();
+        self.buffer.copy_within(self.filled - rest..self.filled, 0);
+        self.filled = rest;
+        Ok(true)
     }
 }
 
@@ -133,23 +124,14 @@ fn raw(fd: BorrowedFd<'_>) -> u32 {
     fd.as_raw_fd().unsigned_abs()
 }
 
-/// A `bpf` command that gives a descriptor.
-fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<OwnedFd> {
-    // SAFETY: `attr` is a whole attribute of the command; what it points at lives in the caller.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command,
-            std::ptr::from_mut(attr),
-            size_of::<T>(),
-        )
-    };
-    let Ok(fd) = i32::try_from(result) else {
-        return Err(io::Error::from_raw_os_error(libc::EBADF));
-    };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
+/// A command that gives a descriptor.
+///
+/// # Safety
+/// As of [`bpf`].
+unsafe fn descriptor<T>(command: libc::c_long, attr: &mut T) -> io::Result<OwnedFd> {
+    // SAFETY: see above.
+    let fd = unsafe { bpf(command, attr) }?;
+    let fd = i32::try_from(fd).map_err(io::Error::other)?;
     // SAFETY: the kernel has just made it for us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -50,12 +50,11 @@ impl Collector {
         let keys = keys.into_iter().map(|key| (key, Vec::new()));
         let mut wanted: HashMap<_, Vec<UserRow>> = keys.collect();
         let mut cursor = UsersCursor::new();
-        let each = |user: UserKey, totals| {
+        let mut each = |user: UserKey, totals| {
             if let Some(rows) = wanted.get_mut(&connection_of(&user)) {
                 rows.push((user, totals));
             }
         };
-        let mut each = each;
         while self.maps.next_users(&mut cursor, &mut each)? {}
         Ok(wanted)
     }

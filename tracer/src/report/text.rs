@@ -7,6 +7,7 @@ use bytesize::ByteSize;
 
 pub(super) use super::table::grouped;
 use super::table::{Cell, Column, Keep, Table};
+use crate::bpf::programs::Accounting;
 use crate::record::Direction;
 use crate::summary::{Counts, Other, Summary};
 
@@ -280,9 +281,10 @@ fn write_notes(summary: &Summary, style: &Style, out: &mut String) {
         );
         note(&text, "", style, out);
     }
-    let accounting = match summary.accounting {
-        "process" => String::new(),
-        other => format!(", bytes by {other}"),
+    let accounting = if summary.accounting == Accounting::Process.name() {
+        String::new()
+    } else {
+        format!(", bytes by {}", summary.accounting)
     };
     note(
         &format!("backend: {}{accounting}", summary.backend),
