@@ -64,13 +64,14 @@ fn assert_traced(line: &str) -> Ran {
     );
     let mut did = first.did;
     did += second.did;
+    for window in first.windows.iter().chain(&second.windows) {
+        assert!(window.ops > 0 && window.step_ps > 0, "{window:?}");
+        assert!(window.cpu_ns > 0 && window.wall_ns > 0, "{window:?}");
+    }
+    let measured: u64 = second.windows.iter().map(|window| window.wall_ns).sum();
     assert!(
-        first.ops > 0 && second.ops > 0 && second.cpu_ns > 0,
-        "{second:?}"
-    );
-    assert!(
-        (100_000_000..10_000_000_000).contains(&second.wall_ns),
-        "{second:?}"
+        measured > 0 && measured < second.working_ns,
+        "{measured} of {second:?}"
     );
     assert_eq!(
         assert_sums(&finished.summary),
@@ -88,6 +89,10 @@ fn assert_traced(line: &str) -> Ran {
     second
 }
 
+fn ops(ran: &Ran) -> u64 {
+    ran.windows.iter().map(|window| window.ops).sum()
+}
+
 #[test]
 fn what_churns_is_traced() {
     if !can_trace() {
@@ -95,7 +100,7 @@ fn what_churns_is_traced() {
     }
     let ran = assert_traced("churn");
     let end = ran.did.client;
-    assert!(end.connections >= ran.ops);
+    assert!(end.connections >= ops(&ran));
     assert_eq!(
         (end.tx, end.rx),
         (100 * end.connections, 200 * end.connections)
@@ -110,6 +115,6 @@ fn what_goes_over_connections_that_stay_is_traced() {
     assert_traced("ping-pong");
     let ran = assert_traced("bulk");
     assert_eq!(ran.did.client.tx, ran.did.server.rx);
-    assert!(ran.did.client.tx >= ran.ops * 65_536);
+    assert!(ran.did.client.tx >= ops(&ran) * 65_536);
     assert_traced("idle --connections 300");
 }

@@ -19,18 +19,29 @@ pub struct Ready {
 }
 
 /// The answer to `run MILLISECONDS`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ran {
-    /// Operations in the measured time.
-    pub ops: u64,
-    /// The measured time.
-    pub wall_ns: u64,
-    /// CPU time of the load in the measured time.
-    pub cpu_ns: u64,
-    /// All that was done since the command, the warm-up before the measured time included.
+    /// The measured time, piece by piece.
+    pub windows: Vec<Window>,
+    /// Time in which the load did operations: the windows, and the warm-up before them.
+    pub working_ns: u64,
+    /// All that was done in that time.
     pub did: Did,
     /// All that was done since the load was ready.
     pub total: Did,
+}
+
+/// A few milliseconds of operations, between two looks at how fast the core is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// Operations.
+    pub ops: u64,
+    /// Their time.
+    pub wall_ns: u64,
+    /// CPU time of the load in that time.
+    pub cpu_ns: u64,
+    /// Time of a step of the yardstick just before and after, in picoseconds: the mean.
+    pub step_ps: u64,
 }
 
 /// What a load did, in its own count.

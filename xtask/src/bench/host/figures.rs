@@ -1,10 +1,14 @@
 //! One load with one side: what its slices say.
 
-use std::time::Duration;
-
 use serde::Serialize;
 
-use super::{measure::Pair, report::Ran, sides::NULL, usage::Memory, verdict::Verdict};
+use super::{
+    measure::Pair,
+    report::{Ran, Window},
+    sides::NULL,
+    usage::Memory,
+    verdict::Verdict,
+};
 use crate::bench::stats::{Median, float, median};
 
 /// With less of its core, what the load did is what others left to it.
@@ -48,7 +52,7 @@ impl Figures {
         let own_cpu: Vec<f64> = pairs.iter().map(Pair::own_cpu_percent).collect();
         let operations: Vec<f64> = pairs
             .iter()
-            .map(|pair| float(pair.before.wall_ns) / float(pair.before.ops))
+            .map(|pair| pair.before.operation_ns())
             .collect();
         let shares: Vec<f64> = pairs.iter().map(|pair| pair.before.core_share()).collect();
         let events = sum(|pair| pair.with.reported.events);
@@ -61,7 +65,7 @@ impl Figures {
         let faults = pairs.iter().filter_map(|pair| pair.with.fault.clone());
         Some(Self {
             throughput: by(Ran::throughput)?,
-            load_cpu: by(Ran::cpu_ns_per_operation)?,
+            load_cpu: by(Ran::cpu_per_operation)?,
             core_share: median(&shares)?,
             operation_ns: median(&operations)?,
             own_cpu_percent: median(&own_cpu)?,
@@ -92,24 +96,43 @@ impl Figures {
 }
 
 impl Ran {
+    /// Of all windows.
+    fn sum(&self, of: fn(&Window) -> u64) -> u64 {
+        self.windows.iter().map(of).sum()
+    }
+
     /// How much of its core the load had. It never sleeps.
     fn core_share(&self) -> f64 {
-        float(self.cpu_ns) / float(self.wall_ns)
+        float(self.sum(|window| window.cpu_ns)) / float(self.sum(|window| window.wall_ns))
     }
 
-    /// Operations in a second.
+    /// Operations in the time of a yardstick's step: of the window in the middle, as others on the
+    /// machine take a few windows by storm and leave most alone.
     fn throughput(&self) -> f64 {
-        float(self.ops) / Duration::from_nanos(self.wall_ns).as_secs_f64()
+        self.middle(|window| float(window.ops) * float(window.step_ps) / float(window.wall_ns))
     }
 
-    fn cpu_ns_per_operation(&self) -> f64 {
-        float(self.cpu_ns) / float(self.ops)
+    /// CPU time of an operation, in steps of the yardstick.
+    fn cpu_per_operation(&self) -> f64 {
+        self.middle(|window| float(window.cpu_ns) / float(window.ops) / float(window.step_ps))
+    }
+
+    /// Nanoseconds of an operation.
+    fn operation_ns(&self) -> f64 {
+        self.middle(|window| float(window.wall_ns) / float(window.ops))
+    }
+
+    /// A slice has windows; one that had none would be no number.
+    fn middle(&self, of: impl Fn(&Window) -> f64) -> f64 {
+        let values: Vec<f64> = self.windows.iter().map(of).collect();
+        median(&values).unwrap_or(f64::NAN)
     }
 }
 
 impl Pair {
+    /// While the load worked: it does not while it looks how fast the core is.
     fn own_cpu_percent(&self) -> f64 {
-        100.0 * float(self.with.own.in_slice) / float(self.with.own.slice)
+        100.0 * float(self.with.own.in_slice) / float(self.with.ran.working_ns)
     }
 }
 

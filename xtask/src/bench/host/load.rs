@@ -85,7 +85,12 @@ impl Load {
     /// Lets it work for a time.
     pub(crate) fn run(&mut self, time: Duration) -> Result<Ran> {
         let ran: Ran = self.partner.ask(&format!("run {}", time.as_millis()))?;
-        ensure!(ran.ops > 0, "the load {} did nothing", self.kind);
+        let worked = ran.windows.iter().all(|window| window.ops > 0);
+        ensure!(
+            worked && !ran.windows.is_empty(),
+            "the load {} did nothing",
+            self.kind
+        );
         Ok(ran)
     }
 }

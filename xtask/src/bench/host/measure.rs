@@ -1,10 +1,6 @@
 //! Slices without a side, and between them slices with each side in turn.
 
-use std::{
-    path::Path,
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::{mem, path::Path, thread::sleep, time::Duration};
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -81,8 +77,6 @@ pub(crate) struct With {
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Own {
     pub(crate) in_slice: u64,
-    /// How long the slice was, as seen from here.
-    pub(crate) slice: u64,
     /// In the slice and until all its news should have arrived.
     pub(crate) until_settled: u64,
 }
@@ -127,11 +121,10 @@ impl Bench<'_> {
                     Ok(with) => {
                         let after = self.without(&mut load)?;
                         cell.pairs.push(Pair {
-                            before,
+                            before: mem::replace(&mut before, after.clone()),
                             with,
                             after,
                         });
-                        before = after;
                     }
                 }
             }
@@ -157,13 +150,11 @@ impl Bench<'_> {
         };
         let pid = running.pid();
         let at_rest = usage::memory(pid);
-        let (since, used) = (Instant::now(), usage::cpu_ns(pid));
+        let used = usage::cpu_ns(pid);
         let ran = load.run(self.pace.slice)?;
         let in_slice = usage::cpu_ns(pid).saturating_sub(used);
-        let slice = since.elapsed().as_nanos().try_into()?;
         let own = Own {
             in_slice,
-            slice,
             until_settled: settled(side, pid).saturating_sub(used),
         };
         let memory = usage::memory(pid).max(at_rest);

@@ -113,17 +113,22 @@ pub(crate) mod tests {
     use super::*;
     use crate::bench::host::{
         measure::{Own, Pair, With},
-        report::{Did, Ran},
+        report::{Did, Ran, Window},
         reported::Reported,
         usage::Memory,
         verdict::{Check, Verdict},
     };
 
     fn ran(ops: u64) -> Ran {
-        Ran {
+        let window = Window {
             ops,
             wall_ns: 1_000_000_000,
             cpu_ns: 990_000_000,
+            step_ps: 3_000,
+        };
+        Ran {
+            windows: vec![window],
+            working_ns: 1_000_000_000,
             did: Did::default(),
             total: Did::default(),
         }
@@ -137,7 +142,6 @@ pub(crate) mod tests {
                 ran: ran(with),
                 own: Own {
                     in_slice: 20_000_000,
-                    slice: 1_000_000_000,
                     until_settled: 21_000_000,
                 },
                 at_rest: Memory::default(),
