@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what tracing costs. Each part measures in its own way and gives a section
 //! of one report.
 
+mod calm;
 mod host;
 mod instructions;
 mod partner;

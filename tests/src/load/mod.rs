@@ -10,7 +10,6 @@ mod exchange;
 mod idle;
 mod pair;
 pub mod report;
-mod yardstick;
 
 use std::io::{BufRead as _, Write as _, stdin, stdout};
 use std::time::{Duration, Instant};
@@ -22,14 +21,12 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 
 use self::report::{Did, Ran, Ready, Window};
-use self::yardstick::Yardstick;
 use crate::namespace::Namespace;
 
 /// Part of a run that is not measured: caches and the clock of the core settle.
 const WARM_UP: u32 = 10;
 
-/// Work between two looks at how fast the core is. That changes by half, for a few milliseconds or
-/// for seconds.
+/// Pieces in which the measured time is told: others on the machine slow a core for as little.
 const WINDOW: Duration = Duration::from_millis(10);
 
 /// Connections over which requests go round.
@@ -91,14 +88,13 @@ pub fn main() -> Result<()> {
         netns: namespace.inode().parse()?,
         open: load.open() as u64,
     })?;
-    let mut yardstick = Yardstick::new();
     let mut total = Did::default();
     for line in stdin().lock().lines() {
         let line = line.context("reading commands")?;
         let millis = line.strip_prefix("run ").and_then(|word| word.parse().ok());
         let millis = millis.with_context(|| format!("not `run MILLISECONDS`: {line:?}"))?;
         let time = Duration::from_millis(millis);
-        answer(&run(&mut *load, time, &mut yardstick, &mut total)?)?;
+        answer(&run(&mut *load, time, &mut total)?)?;
     }
     Ok(())
 }
@@ -115,38 +111,25 @@ impl Args {
     }
 }
 
-fn run(
-    load: &mut dyn Load,
-    time: Duration,
-    yardstick: &mut Yardstick,
-    total: &mut Did,
-) -> Result<Ran> {
+fn run(load: &mut dyn Load, time: Duration, total: &mut Did) -> Result<Ran> {
     let before = *total;
     let begin = Instant::now();
     repeat(load, time / WARM_UP, total)?;
-    let mut working = begin.elapsed();
     let mut windows = Vec::new();
     let end = Instant::now() + time;
-    let mut step_before = yardstick.step_ps();
     while Instant::now() < end {
         let cpu = cpu_ns();
         let begin = Instant::now();
         let ops = repeat(load, WINDOW, total)?;
-        let wall = begin.elapsed();
-        let cpu = cpu_ns() - cpu;
-        let step_after = yardstick.step_ps();
         windows.push(Window {
             ops,
-            wall_ns: wall.as_nanos().try_into()?,
-            cpu_ns: cpu,
-            step_ps: step_before.midpoint(step_after),
+            wall_ns: begin.elapsed().as_nanos().try_into()?,
+            cpu_ns: cpu_ns() - cpu,
         });
-        step_before = step_after;
-        working += wall;
     }
     Ok(Ran {
         windows,
-        working_ns: working.as_nanos().try_into()?,
+        working_ns: begin.elapsed().as_nanos().try_into()?,
         did: total.since(&before),
         total: *total,
     })

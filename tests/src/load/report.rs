@@ -23,7 +23,7 @@ pub struct Ready {
 pub struct Ran {
     /// The measured time, piece by piece.
     pub windows: Vec<Window>,
-    /// Time in which the load did operations: the windows, and the warm-up before them.
+    /// The windows, and the warm-up before them.
     pub working_ns: u64,
     /// All that was done in that time.
     pub did: Did,
@@ -31,7 +31,7 @@ pub struct Ran {
     pub total: Did,
 }
 
-/// A few milliseconds of operations, between two looks at how fast the core is.
+/// A few milliseconds of operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
     /// Operations.
@@ -40,8 +40,6 @@ pub struct Window {
     pub wall_ns: u64,
     /// CPU time of the load in that time.
     pub cpu_ns: u64,
-    /// Time of a step of the yardstick just before and after, in picoseconds: the mean.
-    pub step_ps: u64,
 }
 
 /// What a load did, in its own count.

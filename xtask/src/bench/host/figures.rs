@@ -9,6 +9,7 @@ use super::{
     usage::Memory,
     verdict::Verdict,
 };
+use crate::bench::calm::{self, Calm};
 use crate::bench::stats::{Median, float, median};
 
 /// With less of its core, what the load did is what others left to it.
@@ -17,8 +18,10 @@ const LEAST_SHARE: f64 = 0.95;
 /// What was measured.
 #[derive(Debug, Serialize)]
 pub(crate) struct Figures {
-    /// Operations in a time, by those without the side.
-    pub(crate) throughput: Median,
+    /// Operations in a time, by those without the side, in the calmest moments.
+    pub(crate) throughput: Calm,
+    /// The same as the machine was: of each slice, by those before and after it.
+    pub(crate) disturbed: Median,
     /// CPU time of the load for an operation, by that without the side.
     pub(crate) load_cpu: Median,
     /// How much of its core the load had without the side.
@@ -39,8 +42,18 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    /// Whether the events are mostly such as happened in the slices is for the caller to know.
-    pub(crate) fn of(pairs: &[Pair], level: f64, counts_events: bool) -> Option<Self> {
+    /// Of a side's pairs, and of all slices of the load without one. Whether the events are mostly
+    /// such as happened in the slices is for the caller to know.
+    pub(crate) fn of(
+        pairs: &[Pair],
+        without: &[Vec<f64>],
+        level: f64,
+        counts_events: bool,
+    ) -> Option<Self> {
+        let with: Vec<_> = pairs
+            .iter()
+            .map(|pair| pair.with.ran.operations_ns())
+            .collect();
         let by = |of: fn(&Ran) -> f64| {
             let ratios = pairs.iter().map(|pair| {
                 let without = f64::midpoint(of(&pair.before), of(&pair.after));
@@ -50,10 +63,6 @@ impl Figures {
         };
         let sum = |of: fn(&Pair) -> Option<u64>| -> Option<u64> { pairs.iter().map(of).sum() };
         let own_cpu: Vec<f64> = pairs.iter().map(Pair::own_cpu_percent).collect();
-        let operations: Vec<f64> = pairs
-            .iter()
-            .map(|pair| pair.before.operation_ns())
-            .collect();
         let shares: Vec<f64> = pairs.iter().map(|pair| pair.before.core_share()).collect();
         let events = sum(|pair| pair.with.reported.events);
         let cpu: u64 = pairs.iter().map(|pair| pair.with.own.until_settled).sum();
@@ -64,10 +73,12 @@ impl Figures {
             .flat_map(|pair| pair.with.reported.checks.clone());
         let faults = pairs.iter().filter_map(|pair| pair.with.fault.clone());
         Some(Self {
-            throughput: by(Ran::throughput)?,
-            load_cpu: by(Ran::cpu_per_operation)?,
+            // Throughput is what a time of an operation is not.
+            throughput: Calm::ratio(without, &with, level)?,
+            disturbed: by(Ran::throughput)?,
+            load_cpu: by(Ran::cpu_ns_per_operation)?,
             core_share: median(&shares)?,
-            operation_ns: median(&operations)?,
+            operation_ns: calm::calmest(without)?,
             own_cpu_percent: median(&own_cpu)?,
             memory: most.fold(Memory::default(), Memory::max),
             at_rest: at_rest.max().unwrap_or_default(),
@@ -97,40 +108,36 @@ impl Figures {
 
 impl Ran {
     /// Of all windows.
-    fn sum(&self, of: fn(&Window) -> u64) -> u64 {
-        self.windows.iter().map(of).sum()
+    fn sum(&self, of: fn(&Window) -> u64) -> f64 {
+        float(self.windows.iter().map(of).sum())
     }
 
     /// How much of its core the load had. It never sleeps.
     fn core_share(&self) -> f64 {
-        float(self.sum(|window| window.cpu_ns)) / float(self.sum(|window| window.wall_ns))
+        self.sum(|window| window.cpu_ns) / self.sum(|window| window.wall_ns)
     }
 
-    /// Operations in the time of a yardstick's step: of the window in the middle, as others on the
-    /// machine take a few windows by storm and leave most alone.
+    /// Nanoseconds of an operation, window by window.
+    pub(crate) fn operations_ns(&self) -> Vec<f64> {
+        let windows = self.windows.iter();
+        windows
+            .map(|window| float(window.wall_ns) / float(window.ops))
+            .collect()
+    }
+
+    /// Operations in a second, of all windows.
     fn throughput(&self) -> f64 {
-        self.middle(|window| float(window.ops) * float(window.step_ps) / float(window.wall_ns))
+        self.sum(|window| window.ops) / self.sum(|window| window.wall_ns) * 1e9
     }
 
-    /// CPU time of an operation, in steps of the yardstick.
-    fn cpu_per_operation(&self) -> f64 {
-        self.middle(|window| float(window.cpu_ns) / float(window.ops) / float(window.step_ps))
-    }
-
-    /// Nanoseconds of an operation.
-    fn operation_ns(&self) -> f64 {
-        self.middle(|window| float(window.wall_ns) / float(window.ops))
-    }
-
-    /// A slice has windows; one that had none would be no number.
-    fn middle(&self, of: impl Fn(&Window) -> f64) -> f64 {
-        let values: Vec<f64> = self.windows.iter().map(of).collect();
-        median(&values).unwrap_or(f64::NAN)
+    /// CPU time of an operation, of all windows.
+    fn cpu_ns_per_operation(&self) -> f64 {
+        self.sum(|window| window.cpu_ns) / self.sum(|window| window.ops)
     }
 }
 
 impl Pair {
-    /// While the load worked: it does not while it looks how fast the core is.
+    /// While the load worked.
     fn own_cpu_percent(&self) -> f64 {
         100.0 * float(self.with.own.in_slice) / float(self.with.ran.working_ns)
     }
@@ -143,9 +150,14 @@ mod tests {
 
     #[test]
     fn a_drift_of_the_machine_is_no_cost() {
-        let figures =
-            Figures::of(&[pair(1000, 900, 800), pair(800, 700, 600)], 0.95, true).unwrap();
-        assert!((figures.throughput.value - 1.0).abs() < 1e-9);
+        let pairs = [pair(1000, 900, 800), pair(800, 700, 600)];
+        let without = vec![
+            pairs[0].before.operations_ns(),
+            pairs[1].before.operations_ns(),
+        ];
+        let figures = Figures::of(&pairs, &without, 0.95, true).unwrap();
+        assert!((figures.disturbed.value - 1.0).abs() < 1e-9);
+        assert!((figures.throughput.value - 0.9).abs() < 1e-9);
         assert!((figures.own_cpu_percent - 2.0).abs() < 1e-9);
     }
 }

@@ -42,7 +42,7 @@ pub(crate) struct Results {
 
 impl Results {
     pub(crate) fn new(machine: Machine, cells: Vec<Cell>) -> Self {
-        let rows: Vec<Row> = cells.iter().map(Row::of).collect();
+        let rows: Vec<Row> = cells.iter().map(|cell| Row::of(cell, &cells)).collect();
         let targets = targets::outcomes(&rows);
         Self {
             machine,
@@ -96,14 +96,18 @@ impl Results {
 }
 
 impl Row {
-    fn of(cell: &Cell) -> Self {
+    /// Of one of all cells: what the load does without a side is the same for each side.
+    fn of(cell: &Cell, all: &[Cell]) -> Self {
+        let same = all.iter().filter(|other| other.load == cell.load);
+        let pairs = same.flat_map(|other| &other.pairs);
+        let without: Vec<_> = pairs.map(|pair| pair.before.operations_ns()).collect();
         let level = if cell.side == NULL { NULL_LEVEL } else { LEVEL };
         Self {
             load: cell.load,
             side: cell.side,
             refused: cell.refused.clone(),
             // Elsewhere most records are of connections that are older than the slice.
-            figures: Figures::of(&cell.pairs, level, cell.load == Kind::Churn),
+            figures: Figures::of(&cell.pairs, &without, level, cell.load == Kind::Churn),
         }
     }
 }
@@ -124,7 +128,6 @@ pub(crate) mod tests {
             ops,
             wall_ns: 1_000_000_000,
             cpu_ns: 990_000_000,
-            step_ps: 3_000,
         };
         Ran {
             windows: vec![window],
@@ -161,12 +164,13 @@ pub(crate) mod tests {
             reason = "a ratio of a test"
         )]
         let with = |ratio: &f64| pair(1_000_000, (ratio * 1e6).round() as u64, 1_000_000);
-        Row::of(&Cell {
+        let cell = Cell {
             load,
             side,
             refused: None,
             pairs: ratios.iter().map(with).collect(),
-        })
+        };
+        Row::of(&cell, std::slice::from_ref(&cell))
     }
 
     #[test]

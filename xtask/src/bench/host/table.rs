@@ -133,12 +133,13 @@ fn heading(row: &Row) -> String {
         .as_ref()
         .map_or(0.0, |figures| figures.operation_ns);
     format!(
-        "{} ({:.2} us a {} without)\n{:26} {:22} {:22} {:>8} {:>8} {:>8} {:>8} {:>9} {:>6}  {}",
+        "{} ({:.2} us a {} without)\n{:26} {:22} {:22} {:22} {:>8} {:>8} {:>8} {:>8} {:>9} {:>6}  {}",
         row.load,
         operation / 1000.0,
         row.load.operation(),
         "",
         "throughput",
+        "with disturbances",
         "CPU an operation",
         "own CPU",
         "at rest",
@@ -157,9 +158,10 @@ fn line(row: &Row) -> String {
     };
     let count = |count: Option<u64>| count.map_or("–".to_owned(), |count| count.to_string());
     format!(
-        "{:26} {:22} {:22} {:>6.1} % {:>8} {:>8} {:>8} {:>9} {:>6}  {}{}",
+        "{:26} {:22} {:22} {:22} {:>6.1} % {:>8} {:>8} {:>8} {:>9} {:>6}  {}{}",
         row.side,
         figures.throughput,
+        figures.disturbed,
         figures.load_cpu,
         figures.own_cpu_percent,
         mebibytes(figures.at_rest),
@@ -217,15 +219,12 @@ fn notes(results: &Results) -> Vec<String> {
 /// How the ratios were made, and how sure they are.
 fn sureness(results: &Results) -> String {
     let figures = results.rows.iter().filter_map(|row| row.figures.as_ref());
-    let medians = figures.map(|figures| &figures.throughput);
-    let most = medians.clone().map(|median| median.count).max();
-    let sides = medians.filter(|median| Some(median.count) == most);
-    let least = sides.map(|median| median.confidence).fold(1.0, f64::min);
+    let most = figures.map(|figures| figures.throughput.slices);
+    let [without, with] = most.max().unwrap_or_default();
     format!(
-        "a ratio is the throughput with a side by that without: the median of {} pairs of slices, \
-         and the interval that has the true median with at least {:.0} %",
-        most.unwrap_or_default(),
-        (100.0 * least).floor()
+        "a ratio is the throughput with a side by that without, each in its calmest moments (the 2nd \
+         percentile of windows of 10 ms, in {with} slices with the side and {without} without), \
+         with the interval that has it with 95 % (bootstrap of the slices)"
     )
 }
 
@@ -276,7 +275,7 @@ mod tests {
         );
         assert!(
             lines[2].starts_with(
-                "| nothing (sleep) | 1.000 (0.990–1.010) | 1.000 (1.000–1.000) | 2.0 % |"
+                "| nothing (sleep) | 1.010 (0.990–1.010) | 1.000 (1.000–1.000) | 2.0 % |"
             ),
             "{text}"
         );
