@@ -8,7 +8,7 @@ use tracer_common::{
 };
 
 use crate::{
-    kernel::Sock,
+    kernel::Socket,
     maps::{FILTER, IDS, LOCAL_PORTS, REMOTE_PORTS},
     task,
 };
@@ -37,7 +37,7 @@ impl Sets for Maps {
 /// Judges a connection that is about to get an entry with these flags. The owner of an outbound one
 /// is running.
 #[inline(always)]
-pub fn judge_birth(sock: Sock, flags: u32, netns: u32) -> Verdict {
+pub fn judge_birth(sock: impl Socket, flags: u32, netns: u32) -> Verdict {
     let filter = FILTER.load();
     if !filter.is_active() {
         return Verdict::Keep;
@@ -53,7 +53,7 @@ pub fn judge_birth(sock: Sock, flags: u32, netns: u32) -> Verdict {
 
 /// Judges an undecided connection by what is known of it now.
 #[inline(always)]
-pub fn judge(sock: Sock, connection: &Connection) -> Verdict {
+pub fn judge(sock: impl Socket, connection: &Connection) -> Verdict {
     let filter = FILTER.load();
     filter.verdict(&facts(connection, route(&filter, sock)), &Maps)
 }
@@ -79,7 +79,7 @@ fn facts(connection: &Connection, loopback_route: Option<bool>) -> Facts<'_> {
 }
 
 #[inline(always)]
-fn route(filter: &Filter, sock: Sock) -> Option<bool> {
+fn route(filter: &Filter, sock: impl Socket) -> Option<bool> {
     if filter.tests & test::NO_LOOPBACK != 0 {
         sock.loopback_route()
     } else {
@@ -90,7 +90,7 @@ fn route(filter: &Filter, sock: Sock) -> Option<bool> {
 /// Whether an outbound attempt without a table entry would have been traced, by tests that could
 /// not be decided before it had its port and route. Its owner is not known here.
 #[inline(always)]
-pub fn was_undecided(sock: Sock) -> bool {
+pub fn was_undecided(sock: impl Socket) -> bool {
     let filter = FILTER.load();
     if filter.tests & (test::LOCAL_PORT | test::NO_LOOPBACK) == 0 {
         return false;
@@ -102,7 +102,7 @@ pub fn was_undecided(sock: Sock) -> bool {
 /// just accepted, or (`accepted` false) any other. Of that one nobody knows the owner any more: with
 /// a filter on it, it is not counted as missing.
 #[inline(always)]
-pub fn would_trace(sock: Sock, accepted: bool) -> bool {
+pub fn would_trace(sock: impl Socket, accepted: bool) -> bool {
     let filter = FILTER.load();
     if !filter.is_active() {
         return true;
@@ -126,7 +126,7 @@ fn running() -> (u32, u32) {
 #[inline(always)]
 fn judge_socket(
     filter: &Filter,
-    sock: Sock,
+    sock: impl Socket,
     inbound: bool,
     (tgid, uid): (u32, u32),
     netns: u32,

@@ -12,13 +12,13 @@ use tracer_common::{
 };
 
 use crate::{
-    kernel::Sock,
+    kernel::Socket,
     maps::{FOLDED, NO_FOLD, PENDING, TALLY, add, count},
 };
 
 /// The ring is full: the pending map holds the connection until the reader comes.
 #[inline(always)]
-pub fn keep_for_later(sock: Sock, connection: &mut Connection) {
+pub fn keep_for_later(sock: impl Socket, connection: &mut Connection) {
     let key = ConnectionKey {
         sk: sock.key(),
         birth_ns: connection.birth_ns,

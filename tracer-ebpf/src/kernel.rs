@@ -1,13 +1,14 @@
 //! The only file that reads kernel memory: typed handles over raw kernel pointers.
 //!
 //! A read is a `bpf_probe_read_kernel`, which fails instead of faulting, so a handle may hold any
-//! address; only [`TypedSock`] is read without, because the verifier knows what it points at. Offsets come from [`OFFSETS`]; a field that was not looked up is so far away that
-//! the read fails.
+//! address; only [`TcpSock`] and [`TypedSock`] are read without, because the verifier knows what they
+//! point at. Offsets come from [`OFFSETS`]; a field that was not looked up is so far away that the
+//! read fails.
 
-use core::ptr;
+use core::{mem::offset_of, ptr};
 
 use aya_ebpf::helpers::generated::{
-    bpf_get_current_task, bpf_probe_read_kernel, bpf_probe_read_user,
+    bpf_get_current_task, bpf_probe_read_kernel, bpf_probe_read_user, bpf_skc_to_tcp_sock,
 };
 use tracer_common::{
     connection::{NAME_LEN, TcpCounters},
@@ -30,7 +31,7 @@ macro_rules! offset {
 /// The beginning of `struct sock_common`, fixed on every kernel (checked at start by the user side).
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
-struct SockHead {
+pub struct SockHead {
     daddr: u32,
     rcv_saddr: u32,
     hash: u32,
@@ -157,7 +158,209 @@ impl Destination {
     }
 }
 
-/// A `struct sock *`.
+/// A TCP socket, or what may be one; see [`Sock`] and [`TcpSock`] for how it is read.
+pub trait Socket: Copy {
+    /// Its address.
+    fn pointer(self) -> *const u8;
+
+    /// The number at an offset of `struct tcp_sock`; 0 if it cannot be read.
+    fn get<T: Copy + Default>(self, offset: usize) -> T;
+
+    /// What every socket begins with.
+    fn head(self) -> SockHead;
+
+    /// Not typed: the verifier of some kernels would take the pointer for one that is never null.
+    #[inline(always)]
+    fn read_pointer(self, offset: usize) -> Option<*const u8> {
+        read_pointer(self.pointer(), offset)
+    }
+
+    /// The pointer as a map key.
+    #[inline(always)]
+    fn key(self) -> u64 {
+        self.pointer() as u64
+    }
+
+    /// An IPv4 or IPv6 TCP socket. MPTCP sockets (protocol 262) are not: their subflows are.
+    #[inline(always)]
+    fn is_tcp(self) -> bool {
+        self.get::<u16>(offset!(sk_protocol)) == IPPROTO_TCP
+            && matches!(self.get(SKC_FAMILY), AF_INET | AF_INET6)
+    }
+
+    /// An MPTCP socket, which has others below it.
+    #[inline(always)]
+    fn is_mptcp(self) -> bool {
+        self.get::<u16>(offset!(sk_protocol)) == IPPROTO_MPTCP
+    }
+
+    /// The first one below an MPTCP socket.
+    #[inline(always)]
+    fn first_subflow(self) -> Option<Sock> {
+        let first = known(offset!(first_subflow))?;
+        self.read_pointer(first).map(Sock)
+    }
+
+    /// Name of its upper-layer protocol, if it has one.
+    #[inline(always)]
+    fn ulp(self) -> Option<[u8; NAME_LEN]> {
+        self.read_pointer(offset!(ulp_ops))
+            .and_then(|ops| read(ops, offset!(ulp_name)))
+    }
+
+    /// Whether it has one.
+    #[inline(always)]
+    fn has_ulp(self) -> bool {
+        self.read_pointer(offset!(ulp_ops)).is_some()
+    }
+
+    /// Whether it is below an MPTCP socket.
+    #[inline(always)]
+    fn is_subflow(self) -> bool {
+        // Two words are compared with less ado than 16 bytes.
+        self.ulp().is_some_and(|name| {
+            u128::from_ne_bytes(name) == u128::from_ne_bytes(*b"mptcp\0\0\0\0\0\0\0\0\0\0\0")
+        })
+    }
+
+    /// A `SOCK_STREAM` one; raw sockets can be of TCP's protocol, too.
+    #[inline(always)]
+    fn is_stream(self) -> bool {
+        const SOCK_STREAM: u16 = 1;
+        self.get::<u16>(offset!(sk_type)) == SOCK_STREAM
+    }
+
+    /// Whether it came from a listener. The kernel notes in such a socket through which device the
+    /// SYN came, in a field for multicast that TCP cannot set otherwise.
+    #[inline(always)]
+    fn is_passive(self) -> bool {
+        let device: u32 = if self.get::<u16>(SKC_FAMILY) == AF_INET6 {
+            known(offset!(pinet6))
+                .and_then(|at| self.read_pointer(at))
+                .and_then(|ipv6| read(ipv6, known(offset!(mcast_oif))?))
+                .unwrap_or_default()
+        } else {
+            self.get(offset!(mc_index))
+        };
+        device != 0
+    }
+
+    /// Addresses and ports, written where they are kept. The local port survives the end of TCP,
+    /// which clears `skc_num`.
+    #[inline(always)]
+    fn read_flow(self, flow: &mut Flow) {
+        let head = self.head();
+        flow.local_port = if head.num != 0 {
+            head.num
+        } else {
+            self.source_port()
+        };
+        flow.remote_port = u16::from_be(head.dport);
+        flow.socket_family = head.family;
+        flow.reserved = 0;
+        if head.family == AF_INET6 {
+            // Not typed: a kernel without IPv6 has other fields there.
+            read_into(self.pointer(), SKC_V6_DADDR, &mut flow.remote_ip);
+            read_into(self.pointer(), SKC_V6_RCV_SADDR, &mut flow.local_ip);
+        } else {
+            flow.remote_ip = v4_mapped(head.daddr);
+            flow.local_ip = v4_mapped(head.rcv_saddr);
+        }
+    }
+
+    /// `inet_sport`: set from the moment the port is chosen until the socket is gone.
+    #[inline(always)]
+    fn source_port(self) -> u16 {
+        u16::from_be(self.get(offset!(inet_sport)))
+    }
+
+    /// Inode number of the network namespace.
+    #[inline(always)]
+    fn netns(self) -> u32 {
+        self.read_pointer(SKC_NET)
+            .and_then(|net| read(net, offset!(net_inum)))
+            .unwrap_or_default()
+    }
+
+    /// `sk_err`: what the next call on the socket will return.
+    #[inline(always)]
+    fn error(self) -> u32 {
+        self.get(offset!(sk_err))
+    }
+
+    /// Whether the peer's FIN has arrived.
+    #[inline(always)]
+    fn fin_received(self) -> bool {
+        self.get::<u64>(offset!(sk_flags)) & SOCK_DONE != 0
+    }
+
+    /// Whether an application still holds the socket.
+    #[inline(always)]
+    fn is_held(self) -> bool {
+        self.read_pointer(offset!(sk_socket)).is_some()
+    }
+
+    /// Whether a `connect` call began an attempt whose end no call has told the application yet.
+    #[inline(always)]
+    fn is_connecting(self) -> bool {
+        self.read_pointer(offset!(sk_socket))
+            .is_some_and(|socket| or_zero::<u32>(socket, SOCKET_STATE) == SS_CONNECTING)
+    }
+
+    /// Whether the socket's route leaves through the loopback device; `None` without a route.
+    #[inline(always)]
+    fn loopback_route(self) -> Option<bool> {
+        let dst = self.read_pointer(offset!(sk_dst_cache))?;
+        let device = read_pointer(dst, offset!(dst_dev))?;
+        Some(read::<u32>(device, offset!(dev_flags))? & IFF_LOOPBACK != 0)
+    }
+
+    /// `struct tcp_sock`'s counters, written where they are kept.
+    #[inline(always)]
+    fn read_counters(self, tcp: &mut TcpCounters) {
+        const SRTT_SHIFT: u32 = 3;
+        tcp.bytes_acked = self.get(offset!(bytes_acked));
+        tcp.bytes_received = self.get(offset!(bytes_received));
+        tcp.write_seq = self.get(offset!(write_seq));
+        tcp.snd_una = self.get(offset!(snd_una));
+        tcp.rcv_nxt = self.get(offset!(rcv_nxt));
+        tcp.copied_seq = self.get(offset!(copied_seq));
+        tcp.srtt_us = self.get::<u32>(offset!(srtt_us)) >> SRTT_SHIFT;
+        tcp.retransmits = self.get(offset!(total_retrans));
+    }
+
+    /// TCP state.
+    #[inline(always)]
+    fn state(self) -> u8 {
+        self.get(SKC_STATE)
+    }
+
+    /// `tcp_sock.write_seq`.
+    #[inline(always)]
+    fn write_seq(self) -> u32 {
+        self.get(offset!(write_seq))
+    }
+
+    /// `tcp_sock.rcv_nxt`.
+    #[inline(always)]
+    fn rcv_nxt(self) -> u32 {
+        self.get(offset!(rcv_nxt))
+    }
+
+    /// `tcp_sock.bytes_received`.
+    #[inline(always)]
+    fn bytes_received(self) -> u64 {
+        self.get(offset!(bytes_received))
+    }
+
+    /// `tcp_sock.copied_seq`.
+    #[inline(always)]
+    fn copied_seq(self) -> u32 {
+        self.get(offset!(copied_seq))
+    }
+}
+
+/// A `struct sock *` that came as a number: each read is a checked copy.
 #[derive(Clone, Copy)]
 pub struct Sock(*const u8);
 
@@ -182,25 +385,6 @@ impl Sock {
         read_pointer(socket, offset!(socket_sk)).map(Self)
     }
 
-    /// The pointer as a map key.
-    #[inline(always)]
-    pub fn key(self) -> u64 {
-        self.0 as u64
-    }
-
-    /// An IPv4 or IPv6 TCP socket. MPTCP sockets (protocol 262) are not: their subflows are.
-    #[inline(always)]
-    pub fn is_tcp(self) -> bool {
-        read::<u16>(self.0, offset!(sk_protocol)) == Some(IPPROTO_TCP)
-            && matches!(read::<u16>(self.0, SKC_FAMILY), Some(AF_INET | AF_INET6))
-    }
-
-    /// An MPTCP socket, which has others below it.
-    #[inline(always)]
-    pub fn is_mptcp(self) -> bool {
-        or_zero::<u16>(self.0, offset!(sk_protocol)) == IPPROTO_MPTCP
-    }
-
     /// A TCP socket itself, or the first one below an MPTCP socket: that is the connection we know.
     #[inline(always)]
     pub fn of_tcp(self) -> Option<Self> {
@@ -209,169 +393,66 @@ impl Sock {
         }
         self.is_mptcp().then(|| self.first_subflow()).flatten()
     }
+}
 
-    /// The first one below an MPTCP socket.
+impl Socket for Sock {
     #[inline(always)]
-    pub fn first_subflow(self) -> Option<Self> {
-        let first = known(offset!(first_subflow))?;
-        read_pointer(self.0, first).map(Self)
+    fn pointer(self) -> *const u8 {
+        self.0
     }
 
-    /// Name of its upper-layer protocol, if it has one.
     #[inline(always)]
-    fn ulp(self) -> Option<[u8; NAME_LEN]> {
-        read_pointer(self.0, offset!(ulp_ops)).and_then(|ops| read(ops, offset!(ulp_name)))
+    fn get<T: Copy + Default>(self, offset: usize) -> T {
+        or_zero(self.0, offset)
     }
 
-    /// Whether it has one.
     #[inline(always)]
-    pub fn has_ulp(self) -> bool {
-        read_pointer(self.0, offset!(ulp_ops)).is_some()
+    fn head(self) -> SockHead {
+        or_zero(self.0, 0)
+    }
+}
+
+/// A `struct tcp_sock *` that the verifier knows to be one: a read is a load.
+#[derive(Clone, Copy)]
+pub struct TcpSock(*const u8);
+
+impl TcpSock {
+    /// The argument of a typed hook itself, if it is of TCP, and more than the mark that stands for a
+    /// connection in its first or last moments.
+    #[inline(always)]
+    pub fn of(argument: *const u8) -> Option<Self> {
+        // SAFETY: the kernel calls with a live socket, which the helper looks at.
+        let tcp = unsafe { bpf_skc_to_tcp_sock(argument.cast_mut().cast()) };
+        (!tcp.is_null()).then_some(Self(tcp.cast_const().cast()))
+    }
+}
+
+impl Socket for TcpSock {
+    #[inline(always)]
+    fn pointer(self) -> *const u8 {
+        self.0
     }
 
-    /// Whether it is below an MPTCP socket.
     #[inline(always)]
-    pub fn is_subflow(self) -> bool {
-        // Two words are compared with less ado than 16 bytes.
-        self.ulp().is_some_and(|name| {
-            u128::from_ne_bytes(name) == u128::from_ne_bytes(*b"mptcp\0\0\0\0\0\0\0\0\0\0\0")
-        })
-    }
-
-    /// A `SOCK_STREAM` one; raw sockets can be of TCP's protocol, too.
-    #[inline(always)]
-    pub fn is_stream(self) -> bool {
-        const SOCK_STREAM: u16 = 1;
-        read::<u16>(self.0, offset!(sk_type)) == Some(SOCK_STREAM)
-    }
-
-    /// Whether it came from a listener. The kernel notes in such a socket through which device the
-    /// SYN came, in a field for multicast that TCP cannot set otherwise.
-    #[inline(always)]
-    pub fn is_passive(self) -> bool {
-        let device = if read::<u16>(self.0, SKC_FAMILY) == Some(AF_INET6) {
-            let ipv6 = known(offset!(pinet6)).and_then(|at| read_pointer(self.0, at));
-            ipv6.and_then(|ipv6| read(ipv6, known(offset!(mcast_oif))?))
-        } else {
-            read(self.0, offset!(mc_index))
+    fn get<T: Copy + Default>(self, offset: usize) -> T {
+        let Some(offset) = known(offset) else {
+            return T::default();
         };
-        device.is_some_and(|index: u32| index != 0)
+        // SAFETY: the socket lives as long as the hook, and the verifier refuses what is not of a
+        // member.
+        unsafe { self.0.add(offset).cast::<T>().read_volatile() }
     }
 
-    /// Addresses and ports, written where they are kept; `false` if they cannot be read. The local
-    /// port survives the end of TCP, which clears `skc_num`.
     #[inline(always)]
-    pub fn read_flow(self, flow: &mut Flow) -> bool {
-        let Some(head) = read::<SockHead>(self.0, 0) else {
-            return false;
-        };
-        flow.local_port = if head.num != 0 {
-            head.num
-        } else {
-            self.source_port()
-        };
-        flow.remote_port = u16::from_be(head.dport);
-        flow.socket_family = head.family;
-        flow.reserved = 0;
-        if head.family == AF_INET6 {
-            return read_into(self.0, SKC_V6_DADDR, &mut flow.remote_ip)
-                && read_into(self.0, SKC_V6_RCV_SADDR, &mut flow.local_ip);
+    fn head(self) -> SockHead {
+        SockHead {
+            daddr: self.get(offset_of!(SockHead, daddr)),
+            rcv_saddr: self.get(offset_of!(SockHead, rcv_saddr)),
+            dport: self.get(offset_of!(SockHead, dport)),
+            num: self.get(offset_of!(SockHead, num)),
+            family: self.get(offset_of!(SockHead, family)),
+            ..SockHead::default()
         }
-        flow.remote_ip = v4_mapped(head.daddr);
-        flow.local_ip = v4_mapped(head.rcv_saddr);
-        true
-    }
-
-    /// `inet_sport`: set from the moment the port is chosen until the socket is gone.
-    #[inline(always)]
-    pub fn source_port(self) -> u16 {
-        u16::from_be(or_zero(self.0, offset!(inet_sport)))
-    }
-
-    /// Inode number of the network namespace.
-    #[inline(always)]
-    pub fn netns(self) -> u32 {
-        read_pointer(self.0, SKC_NET)
-            .and_then(|net| read(net, offset!(net_inum)))
-            .unwrap_or_default()
-    }
-
-    /// `sk_err`: what the next call on the socket will return.
-    #[inline(always)]
-    pub fn error(self) -> u32 {
-        or_zero(self.0, offset!(sk_err))
-    }
-
-    /// Whether the peer's FIN has arrived.
-    #[inline(always)]
-    pub fn fin_received(self) -> bool {
-        or_zero::<u64>(self.0, offset!(sk_flags)) & SOCK_DONE != 0
-    }
-
-    /// Whether an application still holds the socket.
-    #[inline(always)]
-    pub fn is_held(self) -> bool {
-        read_pointer(self.0, offset!(sk_socket)).is_some()
-    }
-
-    /// Whether a `connect` call began an attempt whose end no call has told the application yet.
-    #[inline(always)]
-    pub fn is_connecting(self) -> bool {
-        read_pointer(self.0, offset!(sk_socket))
-            .is_some_and(|socket| or_zero::<u32>(socket, SOCKET_STATE) == SS_CONNECTING)
-    }
-
-    /// Whether the socket's route leaves through the loopback device; `None` without a route.
-    #[inline(always)]
-    pub fn loopback_route(self) -> Option<bool> {
-        let dst = read_pointer(self.0, offset!(sk_dst_cache))?;
-        let device = read_pointer(dst, offset!(dst_dev))?;
-        Some(read::<u32>(device, offset!(dev_flags))? & IFF_LOOPBACK != 0)
-    }
-
-    /// `struct tcp_sock`'s counters, written where they are kept.
-    #[inline(always)]
-    pub fn read_counters(self, tcp: &mut TcpCounters) {
-        const SRTT_SHIFT: u32 = 3;
-        read_into(self.0, offset!(bytes_acked), &mut tcp.bytes_acked);
-        read_into(self.0, offset!(bytes_received), &mut tcp.bytes_received);
-        read_into(self.0, offset!(write_seq), &mut tcp.write_seq);
-        read_into(self.0, offset!(snd_una), &mut tcp.snd_una);
-        read_into(self.0, offset!(rcv_nxt), &mut tcp.rcv_nxt);
-        read_into(self.0, offset!(copied_seq), &mut tcp.copied_seq);
-        read_into(self.0, offset!(srtt_us), &mut tcp.srtt_us);
-        tcp.srtt_us >>= SRTT_SHIFT;
-        read_into(self.0, offset!(total_retrans), &mut tcp.retransmits);
-    }
-
-    /// TCP state.
-    #[inline(always)]
-    pub fn state(self) -> u8 {
-        or_zero(self.0, SKC_STATE)
-    }
-
-    /// `tcp_sock.write_seq`.
-    #[inline(always)]
-    pub fn write_seq(self) -> u32 {
-        or_zero(self.0, offset!(write_seq))
-    }
-
-    /// `tcp_sock.rcv_nxt`.
-    #[inline(always)]
-    pub fn rcv_nxt(self) -> u32 {
-        or_zero(self.0, offset!(rcv_nxt))
-    }
-
-    /// `tcp_sock.bytes_received`.
-    #[inline(always)]
-    pub fn bytes_received(self) -> u64 {
-        or_zero(self.0, offset!(bytes_received))
-    }
-
-    /// `tcp_sock.copied_seq`.
-    #[inline(always)]
-    pub fn copied_seq(self) -> u32 {
-        or_zero(self.0, offset!(copied_seq))
     }
 }
 
@@ -393,14 +474,7 @@ impl TypedSock {
         unsafe { self.0.add(offset).cast::<T>().read_volatile() }
     }
 
-    /// As [`Sock::is_tcp`].
-    #[inline(always)]
-    pub fn is_tcp(self) -> bool {
-        self.read::<u16>(offset!(sk_protocol)) == IPPROTO_TCP
-            && matches!(self.read(SKC_FAMILY), AF_INET | AF_INET6)
-    }
-
-    /// As [`Sock::is_mptcp`].
+    /// As [`Socket::is_mptcp`].
     #[inline(always)]
     pub fn is_mptcp(self) -> bool {
         self.read::<u16>(offset!(sk_protocol)) == IPPROTO_MPTCP

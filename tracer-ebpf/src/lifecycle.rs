@@ -14,7 +14,7 @@ use tracer_common::{
 
 use crate::{
     emit, filter, folded,
-    kernel::Sock,
+    kernel::Socket,
     maps::gate_is_closed,
     no_route,
     table::{create, find, forget, now, take_owner, tell},
@@ -25,7 +25,7 @@ use crate::{
 
 /// A SYN is about to be sent. Process context: the running task is the owner.
 #[inline(never)]
-pub fn opened(sock: Sock, reporter: Reporter) {
+pub fn opened(sock: impl Socket, reporter: Reporter) {
     if gate_is_closed() {
         return;
     }
@@ -52,7 +52,7 @@ pub fn opened(sock: Sock, reporter: Reporter) {
 
 /// The attempt has its local port; the SYN follows.
 #[inline(always)]
-pub fn bound(sock: Sock) {
+pub fn bound(sock: impl Socket) {
     if gate_is_closed() {
         return;
     }
@@ -64,7 +64,7 @@ pub fn bound(sock: Sock) {
 
 /// The handshake is done. Any context.
 #[inline(never)]
-pub fn established(sock: Sock, old_state: u8, reporter: Reporter) {
+pub fn established(sock: impl Socket, old_state: u8, reporter: Reporter) {
     if gate_is_closed() {
         return;
     }
@@ -99,7 +99,7 @@ pub fn established(sock: Sock, old_state: u8, reporter: Reporter) {
 
 /// A process took the connection from the accept queue. Process context: the running task is it.
 #[inline(never)]
-pub fn accepted(sock: Sock, reporter: Reporter) {
+pub fn accepted(sock: impl Socket, reporter: Reporter) {
     if gate_is_closed() {
         return;
     }
@@ -113,7 +113,7 @@ pub fn accepted(sock: Sock, reporter: Reporter) {
 /// A child is in the accept queue before its handshake is told, and with Fast Open long before: a
 /// process on another CPU can be that fast.
 #[inline(always)]
-fn accepted_early(sock: Sock, reporter: Reporter) -> Option<&'static mut Connection> {
+fn accepted_early(sock: impl Socket, reporter: Reporter) -> Option<&'static mut Connection> {
     if sock.state() != tcp_state::SYN_RECV {
         return None;
     }
@@ -128,7 +128,7 @@ fn accepted_early(sock: Sock, reporter: Reporter) -> Option<&'static mut Connect
 
 /// Makes the running task the owner; `false` if the filter does not want it, and the entry is gone.
 #[inline(always)]
-pub fn take(sock: Sock, connection: &mut Connection, how: u32) -> bool {
+pub fn take(sock: impl Socket, connection: &mut Connection, how: u32) -> bool {
     if connection.owner.tgid != 0 || !connection.is(flags::INBOUND) {
         return true;
     }
@@ -142,7 +142,7 @@ pub fn take(sock: Sock, connection: &mut Connection, how: u32) -> bool {
 
 /// Our FIN is queued. Process context: the running task dropped the last descriptor or shut down.
 #[inline(never)]
-pub fn closing(sock: Sock) {
+pub fn closing(sock: impl Socket) {
     if gate_is_closed() {
         return;
     }
@@ -155,7 +155,7 @@ pub fn closing(sock: Sock) {
 /// nobody saw the accept. (What nobody accepted is closed by the listener's end, and not held.)
 /// `false` as in [`take`].
 #[inline(always)]
-fn take_closer(sock: Sock, connection: &mut Connection, held: bool) -> bool {
+fn take_closer(sock: impl Socket, connection: &mut Connection, held: bool) -> bool {
     if task::is_kernel_thread() {
         return true;
     }
@@ -167,7 +167,7 @@ fn take_closer(sock: Sock, connection: &mut Connection, held: bool) -> bool {
 
 /// TCP is over. Any context, unless the state says that a local call did it.
 #[inline(never)]
-pub fn closed(sock: Sock, old_state: u8, reporter: Reporter) {
+pub fn closed(sock: impl Socket, old_state: u8, reporter: Reporter) {
     if gate_is_closed() {
         return;
     }
@@ -194,7 +194,7 @@ pub fn is_abort(error: u32, old_state: u8) -> bool {
 
 /// Notes how TCP ended; `false` if the filter does not want the connection, and the entry is gone.
 #[inline(always)]
-fn end(sock: Sock, connection: &mut Connection, old_state: u8) -> bool {
+fn end(sock: impl Socket, connection: &mut Connection, old_state: u8) -> bool {
     connection.closed_ns = now();
     connection.error = sock.error();
     connection.state_before_close = u32::from(old_state);
@@ -234,7 +234,7 @@ fn end(sock: Sock, connection: &mut Connection, old_state: u8) -> bool {
 
 /// The socket is gone: the application's counts are final.
 #[inline(always)]
-pub fn released(sock: Sock) {
+pub fn released(sock: impl Socket) {
     if gate_is_closed() {
         return;
     }
@@ -249,7 +249,7 @@ pub fn released(sock: Sock) {
 
 /// The end of an entry: tells the totals, and frees it.
 #[inline(never)]
-pub fn release(sock: Sock, connection: &mut Connection) {
+pub fn release(sock: impl Socket, connection: &mut Connection) {
     if connection.closed_ns == 0 {
         connection.closed_ns = now();
         connection.error = sock.error();

@@ -5,7 +5,7 @@ use aya_ebpf::{bindings::BPF_ANY, helpers::bpf_get_current_pid_tgid};
 use tracer_common::{connection::flags, counters::Counter, tcp_state};
 
 use crate::{
-    kernel::{Destination, Sock},
+    kernel::{Destination, Sock, Socket as _},
     lifecycle::release,
     maps::{CONNECTING, gate_is_closed},
     table::{find, insert, now, take_owner},

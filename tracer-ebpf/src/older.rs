@@ -10,7 +10,7 @@ use tracer_common::{
 
 use crate::{
     filter,
-    kernel::{Sock, TaskStruct},
+    kernel::{Socket, TaskStruct},
     table::{create, find, forget, now},
     task,
     untracked::{self, Reporter},
@@ -19,7 +19,7 @@ use crate::{
 /// Makes an entry for a socket that has none. What it moved so far was before. The kernel holds the
 /// socket's lock meanwhile (5.15+), so nothing moves.
 #[inline(always)]
-pub fn socket(sock: Sock) {
+pub fn socket(sock: impl Socket) {
     let state = sock.state();
     let is_alive = match state {
         ESTABLISHED | SYN_SENT | CLOSE_WAIT => true,
@@ -80,7 +80,7 @@ pub fn socket(sock: Sock) {
 /// Makes `holder`, which has a descriptor of the socket, the owner, unless there is one. Of several
 /// holders it is the one that started first: others have it from that one.
 #[inline(always)]
-pub fn held(sock: Sock, holder: TaskStruct) {
+pub fn held(sock: impl Socket, holder: TaskStruct) {
     let Some(connection) = find(sock) else { return };
     if !connection.is(flags::PRE_EXISTING) {
         return;

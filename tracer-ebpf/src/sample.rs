@@ -7,7 +7,7 @@ use tracer_common::{
     tcp_state::{CLOSE, SYN_SENT},
 };
 
-use crate::kernel::Sock;
+use crate::kernel::Socket;
 
 /// Reads of the counters before it is given up that two in a row are the same: the socket is not
 /// locked, and another processor can be in the middle of changing them.
@@ -17,7 +17,7 @@ const READS: u32 = 4;
 /// any more. An entry that is left while nothing is counted can be of a socket that is gone, and
 /// whose memory is another's.
 #[inline(always)]
-pub fn of(sock: Sock, connection: &Connection) -> Option<Sample> {
+pub fn of(sock: impl Socket, connection: &Connection) -> Option<Sample> {
     const NOT_OPEN: u32 = flags::RELEASED | flags::UNDECIDED;
     let state = sock.state();
     if connection.birth_ns == 0
@@ -48,10 +48,10 @@ pub fn of(sock: Sock, connection: &Connection) -> Option<Sample> {
 }
 
 #[inline(always)]
-fn is_of(sock: Sock, connection: &Connection) -> bool {
+fn is_of(sock: impl Socket, connection: &Connection) -> bool {
     let mut flow = Flow::default();
-    sock.read_flow(&mut flow)
-        && flow.local_port == connection.flow.local_port
+    sock.read_flow(&mut flow);
+    flow.local_port == connection.flow.local_port
         && flow.remote_port == connection.flow.remote_port
         && u128::from_ne_bytes(flow.remote_ip) == u128::from_ne_bytes(connection.flow.remote_ip)
 }

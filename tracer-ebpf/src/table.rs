@@ -17,7 +17,7 @@ use tracer_common::{
 
 use crate::{
     emit, filter,
-    kernel::Sock,
+    kernel::Socket,
     maps::{CONNECTIONS, NO_CONNECTION},
     task,
     untracked::{self, Reporter},
@@ -30,7 +30,7 @@ pub fn now() -> u64 {
 }
 
 #[inline(always)]
-pub fn find(sock: Sock) -> Option<&'static mut Connection> {
+pub fn find(sock: impl Socket) -> Option<&'static mut Connection> {
     let connection = CONNECTIONS.get_ptr_mut(sock.key())?;
     // SAFETY: the value lives until the socket's release, and whoever calls a handler holds the
     // socket. Fields that two CPUs may write at once are only touched by `maps::add`.
@@ -42,7 +42,7 @@ pub fn find(sock: Sock) -> Option<&'static mut Connection> {
 /// `birth_ns` stays 0, "not complete", until the caller is done.
 #[inline(always)]
 pub fn create(
-    sock: Sock,
+    sock: impl Socket,
     flags: u32,
     table_full: Counter,
     reporter: Reporter,
@@ -70,7 +70,10 @@ const TABLE_FULL: i32 = -7;
 /// Inserts an empty entry, unless there is one. Without room, now or when another program tried,
 /// counts it as `missing` says.
 #[inline(always)]
-pub fn insert(sock: Sock, missing: Option<(Counter, Reporter)>) -> Option<&'static mut Connection> {
+pub fn insert(
+    sock: impl Socket,
+    missing: Option<(Counter, Reporter)>,
+) -> Option<&'static mut Connection> {
     if untracked::is_marked(sock) {
         return None;
     }
@@ -98,7 +101,7 @@ pub fn insert(sock: Sock, missing: Option<(Counter, Reporter)>) -> Option<&'stat
 }
 
 #[inline(always)]
-pub fn forget(sock: Sock, connection: &mut Connection) {
+pub fn forget(sock: impl Socket, connection: &mut Connection) {
     connection.flags |= flags::RELEASED;
     // It can fail (EBUSY) when this CPU was interrupted in the same hash bucket: the entry stays
     // then, and whoever finds it sees that it is nobody's.
@@ -109,7 +112,7 @@ pub fn forget(sock: Sock, connection: &mut Connection) {
 ///
 /// Not inlined: it is long, and nearly every handler ends here.
 #[inline(never)]
-pub fn tell(sock: Sock, connection: &mut Connection) -> bool {
+pub fn tell(sock: impl Socket, connection: &mut Connection) -> bool {
     if connection.is(flags::UNDECIDED) {
         match filter::judge(sock, connection) {
             Verdict::Keep => connection.flags &= !flags::UNDECIDED,

@@ -8,7 +8,7 @@ use tracer_common::{
 
 use crate::{
     emit,
-    kernel::Sock,
+    kernel::Socket,
     lifecycle::take,
     maps::{add, epoch},
     table::{find, now},
@@ -17,7 +17,7 @@ use crate::{
 
 /// A send or receive call moved `bytes` (> 0). Process context: the running task called.
 #[inline(always)]
-pub fn moved(sock: Sock, send: bool, bytes: u64, is_mptcp: impl FnOnce() -> bool) {
+pub fn moved(sock: impl Socket, send: bool, bytes: u64, is_mptcp: impl FnOnce() -> bool) {
     // The look-up comes first: most sockets of a host may be none of ours.
     let Some(connection) = find(sock) else {
         if is_mptcp() {
@@ -41,7 +41,7 @@ pub fn moved(sock: Sock, send: bool, bytes: u64, is_mptcp: impl FnOnce() -> bool
 /// Bytes that moved since the tracer's start and have not been credited: a call that was in its
 /// middle then tells what it moved before, too.
 #[inline(never)]
-fn since_start(sock: Sock, connection: &Connection, send: bool) -> u64 {
+fn since_start(sock: impl Socket, connection: &Connection, send: bool) -> u64 {
     let (now, start, credited) = if send {
         (
             sock.write_seq(),
@@ -60,7 +60,7 @@ fn since_start(sock: Sock, connection: &Connection, send: bool) -> u64 {
 
 /// The same on an MPTCP socket.
 #[inline(never)]
-fn moved_above(sock: Sock, send: bool, bytes: u64) {
+fn moved_above(sock: impl Socket, send: bool, bytes: u64) {
     let (Some(sock), Some(epoch)) = (sock.first_subflow(), epoch()) else {
         return;
     };
@@ -73,7 +73,7 @@ fn moved_above(sock: Sock, send: bool, bytes: u64) {
 
 /// Whether the calls say what the application moved, and the kernel's counters do not.
 #[inline(always)]
-pub fn only_calls_count(sock: Sock) -> bool {
+pub fn only_calls_count(sock: impl Socket) -> bool {
     (emit::wants(feature::CALLS) && sock.has_ulp())
         || (emit::wants(feature::MPTCP_CALLS) && sock.is_subflow())
 }
@@ -81,7 +81,7 @@ pub fn only_calls_count(sock: Sock) -> bool {
 /// The running task releases the socket's lock. Whatever the call was, what it wrote and read is
 /// in the sequence numbers now, and no other task has moved them since it took the lock.
 #[inline(always)]
-pub fn settle(sock: Sock) {
+pub fn settle(sock: impl Socket) {
     let Some(connection) = find(sock) else { return };
     let Some(epoch) = epoch() else { return };
     // The snapshot releases the lock of older ones, too, in our process.
@@ -108,14 +108,20 @@ pub fn settle(sock: Sock) {
 
 /// Not inlined: called twice by each of the settling programs.
 #[inline(never)]
-fn credit_settled(sock: Sock, connection: &mut Connection, epoch: u32, send: bool, bytes: u64) {
+fn credit_settled(
+    sock: impl Socket,
+    connection: &mut Connection,
+    epoch: u32,
+    send: bool,
+    bytes: u64,
+) {
     credit(sock, connection, epoch, send, bytes);
 }
 
 /// Credits what no release of the lock has told to the owner: the kernel can skip a program (see
 /// `hooks/set_state.rs`), but hardly ever for the last time that a second process had the lock.
 #[inline(always)]
-pub fn settle_rest(sock: Sock, connection: &mut Connection) {
+pub fn settle_rest(sock: impl Socket, connection: &mut Connection) {
     if connection.owner.tgid == 0
         || !connection.is(flags::HAS_COUNTERS)
         || !emit::wants(feature::SETTLE)
@@ -135,7 +141,7 @@ const FIN: u32 = 1;
 /// Whether there is something to settle: not before the handshake is done. The first time, finds
 /// out where the data began: its first sequence numbers follow from the kernel's counters.
 #[inline(always)]
-fn settles(sock: Sock, connection: &mut Connection) -> bool {
+fn settles(sock: impl Socket, connection: &mut Connection) -> bool {
     if connection.is(flags::SETTLES) {
         return true;
     }
@@ -166,7 +172,7 @@ fn settles(sock: Sock, connection: &mut Connection) -> bool {
 /// Bytes queued since the last time. After `->CLOSE` the numbers read then are the last that count:
 /// a disconnect sets new ones.
 #[inline(always)]
-fn settle_sends(sock: Sock, connection: &mut Connection) -> u64 {
+fn settle_sends(sock: impl Socket, connection: &mut Connection) -> u64 {
     let over = connection.closed_ns != 0;
     let write_seq = if over {
         connection.tcp.write_seq
@@ -193,7 +199,7 @@ fn settle_sends(sock: Sock, connection: &mut Connection) -> u64 {
 /// Bytes copied to the application since the last time. A disconnect sets `copied_seq` and zeroes
 /// `bytes_received`: the number read at `->CLOSE` is the last one then.
 #[inline(always)]
-fn settle_receives(sock: Sock, connection: &mut Connection) -> u64 {
+fn settle_receives(sock: impl Socket, connection: &mut Connection) -> u64 {
     let disconnected =
         connection.closed_ns != 0 && sock.bytes_received() != connection.tcp.bytes_received;
     let copied_seq = if disconnected {
@@ -216,7 +222,7 @@ fn settle_receives(sock: Sock, connection: &mut Connection) -> u64 {
 
 /// Credits bytes to the running task.
 #[inline(always)]
-fn credit(sock: Sock, connection: &mut Connection, epoch: u32, send: bool, bytes: u64) {
+fn credit(sock: impl Socket, connection: &mut Connection, epoch: u32, send: bool, bytes: u64) {
     let tgid = task::current_tgid();
     if connection.owner.tgid != tgid && task::is_kernel_thread() {
         // In the total, without a process.
@@ -246,7 +252,7 @@ fn credit(sock: Sock, connection: &mut Connection, epoch: u32, send: bool, bytes
 }
 
 #[inline(always)]
-fn touch(sock: Sock, connection: &mut Connection, epoch: u32) {
+fn touch(sock: impl Socket, connection: &mut Connection, epoch: u32) {
     if emit::wants(feature::TRAFFIC) && connection.epoch != epoch && emit::touched(sock.key()) {
         connection.epoch = epoch;
     }

@@ -15,7 +15,7 @@ use tracer_common::{
 
 use crate::{
     emit, filter,
-    kernel::Sock,
+    kernel::Socket,
     lifecycle::is_abort,
     maps::{ANY_UNTRACKED, UNTRACKED, count, gate_is_closed},
 };
@@ -74,7 +74,7 @@ pub fn note() {
 }
 
 #[inline(always)]
-fn mark(sock: Sock) -> Option<&'static mut Untracked> {
+fn mark(sock: impl Socket) -> Option<&'static mut Untracked> {
     let mark = UNTRACKED.get_ptr_mut(sock.key())?;
     // SAFETY: the value lives until the socket's release; programs for one socket run one after
     // the other, under its lock.
@@ -84,7 +84,7 @@ fn mark(sock: Sock) -> Option<&'static mut Untracked> {
 /// Whether there was no room for this connection when another program asked; it stays untracked
 /// then, because it is counted so.
 #[inline(always)]
-pub fn is_marked(sock: Sock) -> bool {
+pub fn is_marked(sock: impl Socket) -> bool {
     if !are_there() {
         return false;
     }
@@ -100,7 +100,7 @@ pub fn is_marked(sock: Sock) -> bool {
 
 /// The table has no room for a connection.
 #[inline(never)]
-pub fn no_room(sock: Sock, counter: Counter, reporter: Reporter) {
+pub fn no_room(sock: impl Socket, counter: Counter, reporter: Reporter) {
     let is_marked = UNTRACKED
         .insert(sock.key(), &NEW, u64::from(BPF_NOEXIST))
         .is_ok();
@@ -111,7 +111,7 @@ pub fn no_room(sock: Sock, counter: Counter, reporter: Reporter) {
 
 /// So much of it was before the tracer's start.
 #[inline(always)]
-pub fn carried_before(sock: Sock, tx: u64, rx: u64) {
+pub fn carried_before(sock: impl Socket, tx: u64, rx: u64) {
     if let Some(mark) = mark(sock) {
         (mark.before_tx, mark.before_rx) = (tx, rx);
     }
@@ -119,7 +119,7 @@ pub fn carried_before(sock: Sock, tx: u64, rx: u64) {
 
 /// A send or receive call moved `bytes`, and [`are_there`].
 #[inline(never)]
-pub fn moved(sock: Sock, send: bool, bytes: u64) {
+pub fn moved(sock: impl Socket, send: bool, bytes: u64) {
     // Sockets of every family come here.
     if !gate_is_closed() && sock.is_tcp() && sock.is_stream() && filter::would_trace(sock, false) {
         let counter = if send {
@@ -134,7 +134,7 @@ pub fn moved(sock: Sock, send: bool, bytes: u64) {
 /// An outbound attempt has its port now: counts it if it should have an entry and the filter could
 /// not tell when it was made.
 #[inline(always)]
-pub fn attempted(sock: Sock, reporter: Reporter) {
+pub fn attempted(sock: impl Socket, reporter: Reporter) {
     if are_there() && reporter == Reporter::Last && filter::was_undecided(sock) {
         count(Counter::TableFullOutbound, 1);
     }
@@ -142,7 +142,7 @@ pub fn attempted(sock: Sock, reporter: Reporter) {
 
 /// A process accepted.
 #[inline(never)]
-pub fn accepted(sock: Sock, reporter: Reporter) {
+pub fn accepted(sock: impl Socket, reporter: Reporter) {
     if !are_there() {
         return;
     }
@@ -161,7 +161,7 @@ pub fn accepted(sock: Sock, reporter: Reporter) {
 
 /// TCP is over. Where calls do not tell what they move, the kernel's counters do now.
 #[inline(never)]
-pub fn closed(sock: Sock, old_state: u8, reporter: Reporter) {
+pub fn closed(sock: impl Socket, old_state: u8, reporter: Reporter) {
     if !are_there() {
         return;
     }
@@ -206,7 +206,7 @@ pub fn closed(sock: Sock, old_state: u8, reporter: Reporter) {
 
 /// The socket is gone: counts what was read after `->CLOSE`.
 #[inline(never)]
-pub fn released(sock: Sock) {
+pub fn released(sock: impl Socket) {
     if !are_there() {
         return;
     }

@@ -8,19 +8,29 @@ use aya_ebpf::{
 use tracer_common::classic::DESTROY_SOCK;
 
 use super::classic;
-use crate::{kernel::Sock, lifecycle};
+use crate::{
+    kernel::{Sock, TcpSock},
+    lifecycle,
+};
 
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 fn destroy_sock(ctx: BtfTracePointContext) -> i32 {
-    lifecycle::released(Sock::new(ctx.arg(0)));
+    released(&ctx);
     0
 }
 
 /// Runs where a softirq interrupted `destroy_sock` (see `set_state_again`).
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 fn destroy_sock_again(ctx: BtfTracePointContext) -> i32 {
-    lifecycle::released(Sock::new(ctx.arg(0)));
+    released(&ctx);
     0
+}
+
+#[inline(always)]
+fn released(ctx: &BtfTracePointContext) {
+    if let Some(sock) = TcpSock::of(ctx.arg(0)) {
+        lifecycle::released(sock);
+    }
 }
 
 /// Helps it where the kernel preempts programs (see `set_state_classic`).

@@ -10,7 +10,7 @@ use tracer_common::classic::{LENGTH_FLAGS, LENGTH_RESULT, LENGTH_SOCK};
 
 use super::classic;
 use crate::{
-    kernel::{Sock, TypedSock},
+    kernel::{Sock, Socket, TypedSock},
     traffic,
 };
 
@@ -53,7 +53,7 @@ fn recv_length_classic(ctx: TracePointContext) -> u32 {
 
 /// Whether it is of MPTCP is asked of unknown sockets only.
 #[inline(always)]
-pub(super) fn sent(sock: Sock, result: i32, is_mptcp: impl FnOnce() -> bool) {
+pub(super) fn sent(sock: impl Socket, result: i32, is_mptcp: impl FnOnce() -> bool) {
     if result > 0 {
         traffic::moved(sock, true, result as u64, is_mptcp);
     }
@@ -61,7 +61,12 @@ pub(super) fn sent(sock: Sock, result: i32, is_mptcp: impl FnOnce() -> bool) {
 
 /// Likewise.
 #[inline(always)]
-pub(super) fn received(sock: Sock, result: i32, flags: i32, is_mptcp: impl FnOnce() -> bool) {
+pub(super) fn received(
+    sock: impl Socket,
+    result: i32,
+    flags: i32,
+    is_mptcp: impl FnOnce() -> bool,
+) {
     if result > 0 && flags & NOT_DATA == 0 {
         traffic::moved(sock, false, result as u64, is_mptcp);
     }

@@ -9,7 +9,7 @@ use aya_ebpf::{
 
 use super::classic;
 use crate::{
-    kernel::{Destination, Sock, TaskStruct},
+    kernel::{Destination, Sock, Socket as _, TaskStruct},
     no_route,
 };
 

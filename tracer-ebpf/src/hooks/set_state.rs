@@ -22,16 +22,18 @@ use tracer_common::{
 use super::classic;
 use crate::{
     emit,
-    kernel::{Sock, TypedSock},
+    kernel::{Sock, Socket, TcpSock},
     lifecycle,
     untracked::Reporter,
 };
 
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn set_state(ctx: BtfTracePointContext) -> i32 {
-    let (sock, old, new) = arguments(&ctx);
-    if tells(old, new) && sock.is_tcp() {
-        report(sock.plain(), old, new, Reporter::Last);
+    let (old, new) = states(&ctx);
+    if tells(old, new)
+        && let Some(sock) = TcpSock::of(ctx.arg(0))
+    {
+        report(sock, old, new, Reporter::Last);
     }
     0
 }
@@ -42,11 +44,14 @@ fn set_state(ctx: BtfTracePointContext) -> i32 {
 /// preempted.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn set_state_again(ctx: BtfTracePointContext) -> i32 {
-    let (sock, old, new) = arguments(&ctx);
+    let (old, new) = states(&ctx);
     // The others are changed by tasks, which interrupt nobody, but can be preempted.
     let is_ours = matches!(new, ESTABLISHED | CLOSE) || emit::wants(feature::PREEMPTIBLE);
-    if is_ours && tells(old, new) && sock.is_tcp() {
-        report(sock.plain(), old, new, Reporter::First);
+    if is_ours
+        && tells(old, new)
+        && let Some(sock) = TcpSock::of(ctx.arg(0))
+    {
+        report(sock, old, new, Reporter::First);
     }
     0
 }
@@ -69,10 +74,10 @@ fn set_state_classic(ctx: TracePointContext) -> u32 {
 }
 
 #[inline(always)]
-fn arguments(ctx: &BtfTracePointContext) -> (TypedSock, u8, u8) {
+fn states(ctx: &BtfTracePointContext) -> (u8, u8) {
     let old: i32 = ctx.arg(1);
     let new: i32 = ctx.arg(2);
-    (TypedSock::new(ctx.arg(0)), old as u8, new as u8)
+    (old as u8, new as u8)
 }
 
 /// Whether the change is one that [`report`] does anything for.
@@ -86,7 +91,7 @@ fn tells(old: u8, new: u8) -> bool {
 }
 
 #[inline(always)]
-fn report(sock: Sock, old: u8, new: u8, reporter: Reporter) {
+fn report(sock: impl Socket, old: u8, new: u8, reporter: Reporter) {
     match new {
         SYN_SENT => lifecycle::opened(sock, reporter),
         ESTABLISHED => lifecycle::established(sock, old, reporter),
