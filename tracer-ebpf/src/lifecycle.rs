@@ -17,7 +17,7 @@ use crate::{
     kernel::Socket,
     maps::gate_is_closed,
     no_route,
-    table::{create, find, forget, now, take_owner, tell},
+    table::{create, find, forget, now, stage_time, take_owner, tell},
     task,
     traffic::{only_calls_count, settle_rest},
     untracked::{self, Reporter},
@@ -70,7 +70,7 @@ pub fn established(sock: impl Socket, old_state: u8, reporter: Reporter) {
     }
     if let Some(connection) = find(sock) {
         if connection.established_ns == 0 && connection.closed_ns == 0 {
-            connection.established_ns = now();
+            connection.established_ns = stage_time(connection);
             sock.read_flow(&mut connection.flow);
             tell(sock, connection);
             return;
@@ -88,10 +88,11 @@ pub fn established(sock: impl Socket, old_state: u8, reporter: Reporter) {
     let created = create(sock, flags::INBOUND, Counter::TableFullInbound, reporter);
     // Without: the filter, no room, or a process that accepted it just now (`accepted_early`).
     if let Some(connection) = created.or_else(|| find(sock)) {
-        let now = now();
-        connection.established_ns = now;
         if connection.birth_ns == 0 {
-            connection.birth_ns = now;
+            connection.birth_ns = now();
+            connection.established_ns = connection.birth_ns;
+        } else {
+            connection.established_ns = stage_time(connection);
         }
         // No news: they come when a process accepts, or at the end.
     }
@@ -133,7 +134,7 @@ pub fn take(sock: impl Socket, connection: &mut Connection, how: u32) -> bool {
         return true;
     }
     if !connection.is(flags::PRE_EXISTING) {
-        connection.accepted_ns = now();
+        connection.accepted_ns = stage_time(connection);
     }
     connection.flags |= how;
     take_owner(connection);
@@ -159,7 +160,8 @@ fn take_closer(sock: impl Socket, connection: &mut Connection, held: bool) -> bo
     if task::is_kernel_thread() {
         return true;
     }
-    if connection.closer.tgid == 0 {
+    // No table has it.
+    if emit::wants(feature::STAGES) && connection.closer.tgid == 0 {
         task::write_current(&mut connection.closer);
     }
     !held || take(sock, connection, flags::OWNER_INFERRED)
@@ -195,7 +197,7 @@ pub fn is_abort(error: u32, old_state: u8) -> bool {
 /// Notes how TCP ended; `false` if the filter does not want the connection, and the entry is gone.
 #[inline(always)]
 fn end(sock: impl Socket, connection: &mut Connection, old_state: u8) -> bool {
-    connection.closed_ns = now();
+    connection.closed_ns = stage_time(connection);
     connection.error = sock.error();
     connection.state_before_close = u32::from(old_state);
     sock.read_counters(&mut connection.tcp);
@@ -251,7 +253,7 @@ pub fn released(sock: impl Socket) {
 #[inline(never)]
 pub fn release(sock: impl Socket, connection: &mut Connection) {
     if connection.closed_ns == 0 {
-        connection.closed_ns = now();
+        connection.closed_ns = stage_time(connection);
         connection.error = sock.error();
         if connection.established_ns == 0 && !connection.is(flags::INBOUND) {
             connection.flags |= flags::FAILED;

@@ -29,6 +29,16 @@ pub fn now() -> u64 {
     unsafe { bpf_ktime_get_ns() }
 }
 
+/// When a later stage of a connection is: now, unless nobody will be told. Never 0.
+#[inline(always)]
+pub fn stage_time(connection: &Connection) -> u64 {
+    if emit::wants(feature::STAGES) || connection.birth_ns == 0 {
+        now()
+    } else {
+        connection.birth_ns
+    }
+}
+
 #[inline(always)]
 pub fn find(sock: impl Socket) -> Option<&'static mut Connection> {
     let connection = CONNECTIONS.get_ptr_mut(sock.key())?;
@@ -64,6 +74,8 @@ pub fn create(
     Some(connection)
 }
 
+/// `-EEXIST`
+const EXISTS: i32 = -17;
 /// `-E2BIG`
 const TABLE_FULL: i32 = -7;
 
@@ -79,13 +91,14 @@ pub fn insert(
     }
     // Another CPU can make the entry at any moment; only one that is left from the socket before
     // (see `forget`) may be overwritten.
-    let how = match CONNECTIONS.get_ptr(sock.key()) {
-        None => BPF_NOEXIST,
-        // SAFETY: as in `find`.
-        Some(left) if unsafe { (*left).is(flags::RELEASED) } => BPF_ANY,
-        Some(_) => return None,
-    };
-    if let Err(error) = CONNECTIONS.insert(sock.key(), &NO_CONNECTION, u64::from(how)) {
+    let mut inserted = CONNECTIONS.insert(sock.key(), &NO_CONNECTION, u64::from(BPF_NOEXIST));
+    if inserted == Err(EXISTS) {
+        if find(sock).is_some() {
+            return None;
+        }
+        inserted = CONNECTIONS.insert(sock.key(), &NO_CONNECTION, u64::from(BPF_ANY));
+    }
+    if let Err(error) = inserted {
         untracked::note();
         // When this CPU was interrupted in the same hash bucket (EBUSY) the next program may try.
         if find(sock).is_none()
@@ -131,7 +144,9 @@ pub fn tell(sock: impl Socket, connection: &mut Connection) -> bool {
 
 #[inline(always)]
 pub fn take_owner(connection: &mut Connection) {
-    // SAFETY: no arguments.
-    connection.cgroup = unsafe { bpf_get_current_cgroup_id() };
+    if emit::wants(feature::STAGES) {
+        // SAFETY: no arguments.
+        connection.cgroup = unsafe { bpf_get_current_cgroup_id() };
+    }
     task::write_current(&mut connection.owner);
 }

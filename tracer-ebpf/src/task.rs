@@ -1,9 +1,9 @@
 //! Who is running. Valid in process context only; the hooks say where that is.
 
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
-use tracer_common::connection::Task;
+use tracer_common::{config::feature, connection::Task};
 
-use crate::kernel::TaskStruct;
+use crate::{emit, kernel::TaskStruct};
 
 /// Whether the kernel itself is running, for a process that is not known here.
 #[inline(always)]
@@ -44,7 +44,10 @@ pub fn write(from: TaskStruct, task: &mut Task) {
 pub fn write_current(task: &mut Task) {
     task.tid = current_tid();
     task.uid = current_uid();
-    task.thread = bpf_get_current_comm().unwrap_or_default();
+    // Only the records of stages tell it.
+    if emit::wants(feature::STAGES) {
+        task.thread = bpf_get_current_comm().unwrap_or_default();
+    }
     TaskStruct::current().read_leader(&mut task.name, &mut task.start_ns);
     // Last: a task with an id is complete.
     task.tgid = current_tgid();
