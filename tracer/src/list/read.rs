@@ -1,0 +1,150 @@
+//! What there is now, chosen and in order.
+
+use std::collections::HashSet;
+
+use super::arrange;
+use super::filter::Filter;
+use super::owners::{self, Owners};
+use super::place::{Place, PlaceError};
+use super::sock_diag::{self, DiagError};
+use super::socket::Socket;
+
+/// Why there is no list.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+#[expect(missing_docs, reason = "each has its own words")]
+pub enum ReadError {
+    Place(#[from] PlaceError),
+    Diag(#[from] DiagError),
+}
+
+/// The sockets that were asked for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Sorted.
+    pub sockets: Vec<Socket>,
+    /// What could not be seen.
+    pub unseen: Unseen,
+}
+
+/// Sockets that some process has open which cannot be seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unseen {
+    /// How many.
+    pub sockets: usize,
+    /// Of how many that some process has open.
+    pub of: usize,
+    /// Processes whose descriptors could not be looked at.
+    pub denied: usize,
+}
+
+/// Reads the sockets in `places`.
+pub fn read(places: &[Place], filter: &Filter) -> Result<Listing, ReadError> {
+    let mut sockets = Vec::new();
+    for place in places {
+        let mut here = sock_diag::read(&place.open()?)?;
+        arrange::settle(&mut here);
+        filter.retain(&mut here);
+        sockets.append(&mut here);
+    }
+    let wanted: HashSet<u32> = sockets.iter().filter_map(|socket| socket.inode).collect();
+    Ok(attribute(sockets, &owners::find(&wanted), filter))
+}
+
+fn attribute(mut sockets: Vec<Socket>, owners: &Owners, filter: &Filter) -> Listing {
+    for socket in &mut sockets {
+        owners.give(socket);
+    }
+    let open = |socket: &&Socket| socket.inode.is_some();
+    let unseen = Unseen {
+        sockets: sockets
+            .iter()
+            .filter(open)
+            .filter(|socket| socket.holders.is_empty())
+            .count(),
+        of: sockets.iter().filter(open).count(),
+        denied: owners.denied,
+    };
+    sockets.retain(|socket| filter.passes_holders(socket));
+    arrange::sort(&mut sockets);
+    Listing { sockets, unseen }
+}
+
+impl Unseen {
+    /// One line for people; `None` if everything was seen.
+    pub fn sentence(self) -> Option<String> {
+        let Self {
+            sockets,
+            of,
+            denied,
+        } = self;
+        let why = if denied > 0 {
+            format!(
+                "{denied} processes belong to other users (/proc/PID/fd); run with sudo to see them"
+            )
+        } else {
+            "they are in another pid namespace, hidden, or just ended".to_owned()
+        };
+        (sockets > 0)
+            .then(|| format!("not seen: the processes of {sockets} of {of} open sockets: {why}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::list::socket::samples::{connection, listener};
+
+    #[test]
+    fn sockets_that_nobody_has_open_are_not_called_unseen() {
+        let nobody = Socket {
+            inode: None,
+            ..connection("1.1.1.1:1", "2.2.2.2:2")
+        };
+        let listing = attribute(
+            vec![nobody, listener("0.0.0.0:80")],
+            &Owners::default(),
+            &Filter::default(),
+        );
+        assert_eq!(
+            listing.unseen,
+            Unseen {
+                sockets: 1,
+                of: 1,
+                denied: 0
+            }
+        );
+        assert_eq!(listing.sockets.len(), 2);
+        assert_eq!(listing.sockets[0].local.port(), 80);
+    }
+
+    #[test]
+    fn what_is_not_seen_is_counted_even_if_a_test_on_processes_leaves_it_out() {
+        let filter = Filter {
+            pids: vec![1],
+            ..Filter::default()
+        };
+        let listing = attribute(vec![listener("0.0.0.0:80")], &Owners::default(), &filter);
+        assert!(listing.sockets.is_empty());
+        assert!(listing.unseen.sentence().unwrap().contains("1 of 1"));
+    }
+
+    #[test]
+    fn the_reason_is_told_and_nothing_if_all_is_seen() {
+        let unseen = |sockets, denied| {
+            Unseen {
+                sockets,
+                of: 9,
+                denied,
+            }
+            .sentence()
+        };
+        assert_eq!(unseen(0, 5), None);
+        assert!(
+            unseen(2, 5)
+                .unwrap()
+                .contains("5 processes belong to other users")
+        );
+        assert!(unseen(2, 0).unwrap().contains("pid namespace"));
+    }
+}
