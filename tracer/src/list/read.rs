@@ -79,8 +79,9 @@ impl Unseen {
             denied,
         } = self;
         let why = if denied > 0 {
+            let plural = if denied == 1 { "" } else { "es" };
             format!(
-                "{denied} processes belong to other users (/proc/PID/fd); run with sudo to see them"
+                "/proc/PID/fd of {denied} process{plural} may not be read; run with sudo, or with CAP_SYS_PTRACE"
             )
         } else {
             "they are in another pid namespace, hidden, or just ended".to_owned()
@@ -140,11 +141,7 @@ mod tests {
             .sentence()
         };
         assert_eq!(unseen(0, 5), None);
-        assert!(
-            unseen(2, 5)
-                .unwrap()
-                .contains("5 processes belong to other users")
-        );
+        assert!(unseen(2, 5).unwrap().contains("/fd of 5 processes may not"));
         assert!(unseen(2, 0).unwrap().contains("pid namespace"));
     }
 }
