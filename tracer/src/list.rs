@@ -6,14 +6,16 @@
 //! | [`arrange`], [`filter`] | each once, with its direction, in order; those that are wanted; pure |
 //! | [`json`], [`crate::report::sockets`] | lines and tables; pure |
 //! | [`sock_diag`], `tcp_info` | the kernel's list, and its byte counts |
-//! | [`owners`], [`users`] | whose they are |
+//! | `proc_net` | the list of a kernel without that |
+//! | `owners`, [`users`] | whose they are |
 //! | [`place`], [`mod@read`] | where to look; all of the above |
 
 pub mod arrange;
 pub mod filter;
 pub mod json;
-pub mod owners;
+mod owners;
 pub mod place;
+mod proc_net;
 pub mod read;
 pub mod sock_diag;
 pub mod socket;
@@ -140,8 +142,13 @@ impl Lister {
         let time = clock::wall_time(clock::mono_ns(), clock::wall_offset_ns());
         let listing = read::read(&self.options.places, &self.options.filter)?;
         let written = self.write(&listing, Round { number, time });
-        if let Some(unseen) = listing.unseen.sentence().filter(|_| number == 1) {
-            say(&unseen);
+        if number == 1 {
+            let unseen = listing.unseen.sentence();
+            listing
+                .notes
+                .iter()
+                .chain(&unseen)
+                .for_each(|note| say(note));
         }
         match written {
             Ok(()) => Ok(Written::Whole),

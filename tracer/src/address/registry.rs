@@ -29,7 +29,10 @@ pub const UNASSIGNED_V6: Entry = entry(Class::Reserved, "Reserved by IETF", "RFC
 /// IPv4, the most specific first.
 #[rustfmt::skip]
 pub static V4: [Row<u32>; 42] = {
-    use Class::*;
+    use Class::{
+        Benchmarking, Broadcast, Documentation, LinkLocal, Loopback, Multicast, PrivateUse, Protocol,
+        Reserved, Shared, Unspecified,
+    };
     longest_first_v4([
         v4([0, 0, 0, 0], 8, Reserved, "This network", "RFC 791", false),
         v4([0, 0, 0, 0], 32, Unspecified, "This host on this network", "RFC 1122", false),
@@ -81,7 +84,10 @@ pub static V4: [Row<u32>; 42] = {
 /// IPv6, the most specific first.
 #[rustfmt::skip]
 pub static V6: [Row<u128>; 47] = {
-    use Class::*;
+    use Class::{
+        Benchmarking, Documentation, Global, LinkLocal, Loopback, Multicast, Protocol, Reserved,
+        UniqueLocal, Unspecified,
+    };
     longest_first_v6([
         v6(&[0, 0, 0, 0, 0, 0, 0, 1], 128, Loopback, "Loopback Address", "RFC 4291", false),
         v6(&[0, 0, 0, 0, 0, 0, 0, 0], 128, Unspecified, "Unspecified Address", "RFC 4291", false),

@@ -12,16 +12,16 @@ use crate::names;
 
 /// What was found.
 #[derive(Debug, Default)]
-pub struct Owners {
+pub(super) struct Owners {
     /// By inode number of the socket, the oldest process first.
     holders: HashMap<u32, Vec<Holder>>,
     /// Processes whose descriptors could not be looked at.
-    pub denied: usize,
+    pub(super) denied: usize,
 }
 
 /// Looks for these sockets, by inode number, in every process. A process that ends meanwhile has
 /// none.
-pub fn find(wanted: &HashSet<u32>) -> Owners {
+pub(super) fn find(wanted: &HashSet<u32>) -> Owners {
     let mut owners = Owners::default();
     let mut found: HashMap<u32, Vec<(u64, Holder)>> = HashMap::new();
     // With nothing to look for, nothing is looked at.
@@ -53,7 +53,7 @@ pub fn find(wanted: &HashSet<u32>) -> Owners {
 
 impl Owners {
     /// Tells `socket` who has it open.
-    pub fn give(&self, socket: &mut Socket) {
+    pub(super) fn give(&self, socket: &mut Socket) {
         let holders = socket.inode.and_then(|inode| self.holders.get(&inode));
         socket.holders = holders.cloned().unwrap_or_default();
     }

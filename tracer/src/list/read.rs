@@ -6,8 +6,10 @@ use super::arrange;
 use super::filter::Filter;
 use super::owners::{self, Owners};
 use super::place::{Place, PlaceError};
+use super::proc_net;
 use super::sock_diag::{self, DiagError};
 use super::socket::Socket;
+use crate::namespaces::Namespace;
 
 /// Why there is no list.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +27,8 @@ pub struct Listing {
     pub sockets: Vec<Socket>,
     /// What could not be seen.
     pub unseen: Unseen,
+    /// For people: what is missing besides.
+    pub notes: Vec<String>,
 }
 
 /// Sockets that some process has open which cannot be seen.
@@ -40,15 +44,32 @@ pub struct Unseen {
 
 /// Reads the sockets in `places`.
 pub fn read(places: &[Place], filter: &Filter) -> Result<Listing, ReadError> {
-    let mut sockets = Vec::new();
+    let (mut sockets, mut notes) = (Vec::new(), Vec::new());
     for place in places {
-        let mut here = sock_diag::read(&place.open()?)?;
+        let mut here = read_one(&place.open()?, &mut notes)?;
         arrange::settle(&mut here);
         filter.retain(&mut here);
         sockets.append(&mut here);
     }
     let wanted: HashSet<u32> = sockets.iter().filter_map(|socket| socket.inode).collect();
-    Ok(attribute(sockets, &owners::find(&wanted), filter))
+    let mut listing = attribute(sockets, &owners::find(&wanted), filter);
+    notes.dedup();
+    listing.notes = notes;
+    Ok(listing)
+}
+
+/// The sockets of one namespace, from where this kernel has them.
+fn read_one(namespace: &Namespace, notes: &mut Vec<String>) -> Result<Vec<Socket>, DiagError> {
+    match sock_diag::read(namespace) {
+        Err(error @ DiagError::Unsupported(_)) => match proc_net::read(namespace) {
+            Ok(sockets) => {
+                notes.push(format!("no byte counts: {error}"));
+                Ok(sockets)
+            }
+            Err(_) => Err(error),
+        },
+        sockets => sockets,
+    }
 }
 
 fn attribute(mut sockets: Vec<Socket>, owners: &Owners, filter: &Filter) -> Listing {
@@ -67,7 +88,11 @@ fn attribute(mut sockets: Vec<Socket>, owners: &Owners, filter: &Filter) -> List
     };
     sockets.retain(|socket| filter.passes_holders(socket));
     arrange::sort(&mut sockets);
-    Listing { sockets, unseen }
+    Listing {
+        sockets,
+        unseen,
+        notes: Vec::new(),
+    }
 }
 
 impl Unseen {

@@ -1,7 +1,7 @@
 //! The kernel's own list of TCP sockets, by `NETLINK_SOCK_DIAG`. It needs no rights.
 //!
 //! `netlink-packet-sock-diag` and `netlink-sys` (of the rust-netlink project) know the messages and
-//! the socket, and bring nothing else along; neli is larger and has no messages of sock_diag.
+//! the socket, and bring nothing else along; neli is larger and has no messages of `sock_diag`.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -86,7 +86,7 @@ fn open(namespace: &Namespace) -> Result<Netlink, DiagError> {
     })
 }
 
-/// What a kernel says that has no sock_diag, or not for TCP.
+/// What a kernel says that has no `sock_diag`, or not for TCP.
 fn unsupported(error: io::Error) -> DiagError {
     match error.raw_os_error() {
         Some(libc::ENOENT | libc::EPROTONOSUPPORT | libc::EOPNOTSUPP | libc::EINVAL) => {
