@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{Ipv4Addr, Ipv6Addr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use command_fds::{CommandFdExt as _, FdMapping};
@@ -22,6 +23,27 @@ use tests::namespace::Namespace;
 use tests::tracer::parse_lines;
 
 const SCHEMA: &str = include_str!("../../docs/list.schema.json");
+
+/// `conntracer list` by a user without rights.
+fn of_nobody(copy: &Path) -> Command {
+    let mut command = Command::new(copy);
+    command.arg("list").uid(65_534).gid(65_534);
+    command
+}
+
+/// A process that is there, and has a descriptor open.
+fn bystander(mut command: Command, held: Option<OwnedFd>) -> Running {
+    command.args(["--interval", "1h"]);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mapping = held.map(|parent_fd| FdMapping {
+        parent_fd,
+        child_fd: 9,
+    });
+    command
+        .fd_mappings(mapping.into_iter().collect())
+        .expect("one descriptor");
+    Running::start(&mut command)
+}
 
 #[test]
 fn options_choose_what_is_listed() {
@@ -68,7 +90,7 @@ fn options_choose_what_is_listed() {
     let outside = Namespace::current();
     let by_path = format!("--netns {}", namespace.path().display());
     assert_eq!(sockets(&outside, &by_path).len(), 4);
-    let mut inside = namespace.run(|| Running::start(Command::new("cat").stdin(Stdio::piped())));
+    let mut inside = namespace.run(|| bystander(list(""), None));
     let by_number = format!("--netns {}", namespace.inode());
     assert_eq!(sockets(&outside, &by_number).len(), 4);
     let all = format!(
@@ -98,23 +120,12 @@ fn other_users_see_the_sockets_and_are_told_what_they_do_not_see() {
         namespace.run(|| (listener(Ipv4Addr::LOCALHOST), listener(Ipv4Addr::LOCALHOST)));
     let ends = [&root_only, &shared].map(|listener| listener.local_addr().expect("an address"));
     // A process of theirs that has one of them open.
-    let mut theirs = Command::new("cat");
-    let parent_fd = OwnedFd::from(shared.try_clone().expect("a descriptor"));
-    theirs.uid(65_534).gid(65_534).stdin(Stdio::piped());
-    theirs
-        .fd_mappings(vec![FdMapping {
-            parent_fd,
-            child_fd: 9,
-        }])
-        .expect("one descriptor");
-    let theirs = Running::start(&mut theirs);
-
     let (_directory, copy) = copy_for_everybody("CONNTRACER_BIN", "conntracer");
-    let mut command = Command::new(copy);
-    command
-        .args(["list", "--format", "json"])
-        .uid(65_534)
-        .gid(65_534);
+    let held = OwnedFd::from(shared.try_clone().expect("a descriptor"));
+    let theirs = bystander(of_nobody(&copy), Some(held));
+
+    let mut command = of_nobody(&copy);
+    command.args(["--format", "json"]);
     let output = output(&namespace, command);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{stderr}");
@@ -129,7 +140,7 @@ fn other_users_see_the_sockets_and_are_told_what_they_do_not_see() {
     let seen = find(&sockets, ends[1], None);
     assert_eq!(
         seen["process"],
-        serde_json::json!({ "pid": theirs.pid(), "name": "cat" })
+        serde_json::json!({ "pid": theirs.pid(), "name": "conntracer" })
     );
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
     assert!(
@@ -172,15 +183,8 @@ fn lines_fit_the_schema_and_use_all_of_it() {
         setsockopt(&pair.client, BindToDevice, &"lo".into()).expect("SO_BINDTODEVICE");
         (both, pair, listener(Ipv4Addr::LOCALHOST))
     });
-    let mut cat = Command::new("cat");
-    let child_fd = FdMapping {
-        parent_fd: shared.into(),
-        child_fd: 9,
-    };
-    cat.stdin(Stdio::piped())
-        .fd_mappings(vec![child_fd])
-        .expect("one descriptor");
-    let _cat = Running::start(&mut cat);
+    let held = OwnedFd::from(shared.try_clone().expect("a descriptor"));
+    let _holder = bystander(list(""), Some(held));
     let mut fields = BTreeSet::new();
     for socket in sockets(&namespace, "--count 2 --interval 0.01") {
         if let Err(error) = validator.validate(&socket) {
@@ -290,16 +294,10 @@ fn a_namespace_that_may_not_be_entered_says_what_it_takes() {
         return;
     }
     let namespace = Namespace::new();
-    let _inside = namespace.run(|| {
-        let mut command = Command::new("cat");
-        Running::start(command.stdin(Stdio::piped()).uid(65_534).gid(65_534))
-    });
     let (_directory, copy) = copy_for_everybody("CONNTRACER_BIN", "conntracer");
-    let mut command = Command::new(copy);
-    command
-        .args(["list", "--netns", &namespace.inode()])
-        .uid(65_534)
-        .gid(65_534);
+    let _inside = namespace.run(|| bystander(of_nobody(&copy), None));
+    let mut command = of_nobody(&copy);
+    command.args(["--netns", &namespace.inode()]);
     let output = command.output().expect("running it");
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{text}");

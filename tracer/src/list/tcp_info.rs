@@ -4,6 +4,7 @@ use super::socket::State;
 use crate::record::Bytes;
 
 /// Offsets of its fields. Later kernels only append.
+const STATE: usize = 0;
 const BYTES_RECEIVED: usize = 128;
 const NOTSENT_BYTES: usize = 144;
 const BYTES_SENT: usize = 200;
@@ -18,7 +19,7 @@ pub(super) struct Queues {
     pub(super) send: u32,
 }
 
-/// What a connection carried so far, as the application counts: without SYN and FIN, which take a
+/// What a connection that is in `state` carried so far, as the application counts: without SYN and FIN, which take a
 /// sequence number each. `None` if the kernel's structure is shorter than in Linux 4.19.
 pub(super) fn bytes(info: &[u8], state: State, queues: Queues) -> Option<Bytes> {
     let received = u64_at(info, BYTES_RECEIVED)?;
@@ -26,19 +27,27 @@ pub(super) fn bytes(info: &[u8], state: State, queues: Queues) -> Option<Bytes> 
     // Payload only. `bytes_acked` would also count our SYN, but only on the side that connected,
     // which nothing here says.
     let sent = u64_at(info, BYTES_SENT)?.saturating_sub(u64_at(info, BYTES_RETRANS)?);
+    // The counters are as of this state, the queues were looked at a moment before.
+    let then = State::from_number(*info.get(STATE)?)?;
+    let sent_fin = |state: State| u64::from(tracer_common::tcp_state::sent_fin(state as u8));
+    let received_fin = |state: State| u64::from(state.received_fin());
     // The FIN is the last to be sent: while anything is not, it is not.
-    let sent_fin = u64::from(tracer_common::tcp_state::sent_fin(state as u8));
-    let tx = sent.saturating_add(not_sent.saturating_sub(sent_fin));
+    let tx = sent.saturating_add(not_sent.saturating_sub(sent_fin(then)));
     // An unread FIN is the last in the queue.
-    let received_fin = u64::from(state.received_fin());
-    let unread = u64::from(queues.receive).saturating_sub(received_fin);
-    let rx = received.saturating_sub(received_fin).saturating_sub(unread);
+    let unread = u64::from(queues.receive).saturating_sub(received_fin(state));
+    let rx = received
+        .saturating_sub(received_fin(then))
+        .saturating_sub(unread);
     Some(Bytes {
         tx,
         rx,
         unread: Some(unread),
         // A SYN may be all that is not acknowledged.
-        unsent: Some(u64::from(queues.send).saturating_sub(sent_fin).min(tx)),
+        unsent: Some(
+            u64::from(queues.send)
+                .saturating_sub(sent_fin(state))
+                .min(tx),
+        ),
         ..Bytes::default()
     })
 }
@@ -65,6 +74,9 @@ mod tests {
     }
 
     fn counts(info: &[u8], state: State, receive: u32, send: u32) -> [u64; 4] {
+        let mut info = info.to_vec();
+        info[STATE] = state as u8;
+        let info = &info;
         let bytes = bytes(info, state, Queues { receive, send }).unwrap();
         [
             bytes.tx,
@@ -130,8 +142,22 @@ mod tests {
     }
 
     #[test]
+    fn a_fin_that_comes_while_the_kernel_looks_is_no_byte() {
+        let mut then = info(0, 0, 0, 8);
+        then[STATE] = State::CloseWait as u8;
+        let queues = |receive| Queues { receive, send: 0 };
+        for (receive, rx) in [(0, 7), (5, 2)] {
+            let bytes = bytes(&then, State::Established, queues(receive)).unwrap();
+            assert_eq!((bytes.rx, bytes.unread), (rx, Some(receive.into())));
+        }
+    }
+
+    #[test]
     fn a_short_or_absurd_structure_is_no_panic() {
-        let whole = info(u64::MAX, 0, u32::MAX, 5);
+        let mut whole = info(u64::MAX, 0, u32::MAX, 5);
+        let absurd = bytes(&whole, State::Established, Queues::default());
+        assert_eq!(absurd, None, "a state without a name");
+        whole[STATE] = State::Established as u8;
         for length in 0..216 {
             assert_eq!(
                 bytes(&whole[..length], State::Established, Queues::default()),
