@@ -221,10 +221,16 @@ const fn scope(scope: u128, name: &'static str, globally_reachable: bool) -> Row
     )
 }
 
+/// By the first byte of an address: before which row there is none that can fit.
+pub static STARTS_V4: [usize; 256] = starts_v4(&V4);
+
+/// The same for IPv6.
+pub static STARTS_V6: [usize; 256] = starts_v6(&V6);
+
 /// The first row that fits is then the most specific one. Sorts while it is compiled, so that the
 /// tables above can be in the order of the registries.
 macro_rules! longest_first {
-    ($name:ident, $bits:ty) => {
+    ($name:ident, $starts:ident, $bits:ty) => {
         const fn $name<const N: usize>(mut rows: [Row<$bits>; N]) -> [Row<$bits>; N] {
             let mut sorted = 1;
             while sorted < N {
@@ -237,8 +243,26 @@ macro_rules! longest_first {
             }
             rows
         }
+
+        const fn $starts(rows: &[Row<$bits>]) -> [usize; 256] {
+            let mut starts = [0; 256];
+            let mut byte = 0;
+            while byte < starts.len() {
+                let mut at = 0;
+                while at < rows.len() {
+                    let (bits, mask) = (rows[at].bits.to_be_bytes(), rows[at].mask.to_be_bytes());
+                    if byte & mask[0] as usize == bits[0] as usize {
+                        break;
+                    }
+                    at += 1;
+                }
+                starts[byte] = at;
+                byte += 1;
+            }
+            starts
+        }
     };
 }
 
-longest_first!(longest_first_v4, u32);
-longest_first!(longest_first_v6, u128);
+longest_first!(longest_first_v4, starts_v4, u32);
+longest_first!(longest_first_v6, starts_v6, u128);

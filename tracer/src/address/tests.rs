@@ -146,6 +146,21 @@ fn every_row_is_tested() {
 }
 
 #[test]
+fn the_index_by_the_first_byte_leaves_out_nothing_that_fits() {
+    for byte in 0..=255_u8 {
+        let fits_v4 =
+            |row: &Row<u32>| row.mask.to_be_bytes()[0] & byte == row.bits.to_be_bytes()[0];
+        let fits_v6 =
+            |row: &Row<u128>| row.mask.to_be_bytes()[0] & byte == row.bits.to_be_bytes()[0];
+        let first = |found: Option<usize>, rows: usize| found.unwrap_or(rows);
+        let v4 = first(V4.iter().position(fits_v4), V4.len());
+        let v6 = first(V6.iter().position(fits_v6), V6.len());
+        assert_eq!(registry::STARTS_V4[usize::from(byte)], v4);
+        assert_eq!(registry::STARTS_V6[usize::from(byte)], v6);
+    }
+}
+
+#[test]
 fn classes_are_what_their_names_say() {
     for (ip, class) in [
         ("0.0.0.0", Class::Unspecified),
