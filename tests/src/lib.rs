@@ -9,6 +9,7 @@
 //! | [`namespace`] | a network namespace per test, so that tests cannot see each other |
 //! | [`generator`] | runs a workload in a namespace |
 //! | [`tracer`] | runs conntracer and collects what it wrote |
+//! | [`listing`] | runs `conntracer list` on connections of its own |
 //! | [`kept`] | what a tracer that runs keeps: entries of its kernel maps, memory |
 //! | [`compare`] | records against truth |
 //! | [`grade`] | how right the records of one path are |
@@ -32,6 +33,7 @@ pub mod generator;
 pub mod grade;
 pub mod harness;
 pub mod kept;
+pub mod listing;
 pub mod load;
 pub mod namespace;
 pub mod peers;

@@ -7,7 +7,7 @@
 //! for ours.
 
 mod holdings;
-mod stat;
+pub(crate) mod stat;
 
 use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -144,7 +144,8 @@ fn ticks(ns: u64) -> u64 {
     ns / (1_000_000_000 / rustix::param::clock_ticks_per_second().max(1))
 }
 
-fn pids() -> impl Iterator<Item = u32> {
+/// The processes that `/proc` shows.
+pub(crate) fn pids() -> impl Iterator<Item = u32> {
     let folder = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     folder.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }

@@ -2,6 +2,7 @@
 
 mod doctor;
 mod error;
+mod list;
 #[cfg(test)]
 mod tests;
 mod verb;
@@ -69,6 +70,7 @@ Examples:
   conntracer --format json --output c.jsonl --summary c.json
                                               records and tables for other programs
   conntracer doctor                           what can be traced here, tried out
+  conntracer list                             the TCP sockets there are now
 
 Exit codes: 0 clean, 1 failure, 2 wrong usage.";
 
@@ -240,7 +242,7 @@ where
 {
     let mut args = Args::try_parse_from(args)?;
     match args.verb.take() {
-        Some(verb) => Ok(verb.command()),
+        Some(verb) => verb.command(),
         None => Ok(Command::Trace(Box::new(args.check()?))),
     }
 }

@@ -12,8 +12,11 @@
 //! | [`publish`], [`sink`] | records to bytes to where they go | tables |
 //! | [`report`], [`conclude`] | tables to text or JSON, exit code | records |
 //! | [`run`] | the loop over ring, timer and stop | how any of these work |
+//! | [`address`] | what an address is, by IANA's registries | anything else |
+//! | [`list`] | the sockets there are now | the programs, records |
 //! | [`doctor`] | what this machine gives, tried out on a connection of its own | the rest of the system |
 
+pub mod address;
 pub mod aggregate;
 pub mod bpf;
 pub mod carrier;
@@ -28,6 +31,7 @@ pub mod exit;
 pub mod fdinfo;
 pub mod host;
 pub mod identity;
+pub mod list;
 pub mod names;
 pub mod namespaces;
 pub mod options;

@@ -2,7 +2,7 @@
 
 /// The fields that are used here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stat {
+pub(crate) struct Stat {
     /// Process id of the parent; 0 if it is outside this pid namespace.
     pub(super) parent: u32,
     /// Session id.
@@ -10,7 +10,7 @@ pub(super) struct Stat {
     /// Number of the pseudo-terminal that controls the process.
     pub(super) terminal: Option<u32>,
     /// Start, in clock ticks since boot.
-    pub(super) start: u64,
+    pub(crate) start: u64,
 }
 
 /// Major device number of the slave sides of pseudo-terminals, whose minor number is `N` in
@@ -19,7 +19,7 @@ pub(super) const PTS_MAJOR: u32 = 136;
 
 impl Stat {
     /// Of a running process.
-    pub(super) fn read(pid: u32) -> Option<Self> {
+    pub(crate) fn read(pid: u32) -> Option<Self> {
         Self::parse(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
     }
 

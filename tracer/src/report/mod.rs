@@ -4,5 +4,6 @@ pub mod json;
 mod kernel;
 mod loss;
 mod other;
+pub mod sockets;
 mod table;
 pub mod text;

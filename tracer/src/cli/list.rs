@@ -1,0 +1,322 @@
+//! The command line of `conntracer list`.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::{DIRECTIONS, FAMILIES, SELECT, UsageError, choice, each, one, optional, port_set};
+use crate::address::ClassSet;
+use crate::list::filter::Filter;
+use crate::list::place::Place;
+use crate::list::socket::{State, StateSet};
+use crate::list::{Format, Options};
+use crate::options::values::{ValueError, parse_count, parse_duration, parse_pids, parse_uids};
+use crate::record::{Direction, Family};
+
+const FORMATS: &[(&str, Format)] = &[("table", Format::Table), ("json", Format::Json)];
+
+const OUTPUT: &str = "Output";
+
+const AFTER: &str = "\
+Examples:
+  conntracer list --listening                 which services there are, and who runs them
+  conntracer list --class public              who on the internet is connected
+  conntracer list --port 443 --interval 2     the same every two seconds, until Ctrl-C
+  conntracer list --format json --count 60 --interval 1m
+                                              an hour for other programs
+
+Exit codes: 0 clean, 1 failure, 2 wrong usage.";
+
+/// Lists the TCP sockets there are now, listening ones too.
+///
+/// With state, both ends, process, user, and the bytes they carried so far. Needs no rights; without
+/// root, the processes of other users are not seen, and that is said. Options that select sockets
+/// must all fit.
+#[derive(clap::Args)]
+#[command(after_help = AFTER)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
+pub(super) struct Args {
+    #[arg(long = "port", value_name = "PORTS", help_heading = SELECT, allow_hyphen_values = true,
+        help = "List sockets with these local ports: numbers and ranges, as in 80,8000-8100; may \
+                be repeated. Default: all.")]
+    ports: Vec<String>,
+
+    #[arg(long, value_name = "PORTS", help_heading = SELECT, allow_hyphen_values = true,
+        help = "List connections with these ports on the peer's side, written likewise. \
+                Default: all.")]
+    remote_port: Vec<String>,
+
+    #[arg(short, long, value_name = "PIDS", help_heading = SELECT, allow_hyphen_values = true,
+        help = "List sockets that these processes have open: process ids, as in 812,813; may be \
+                repeated. Default: all.")]
+    pid: Vec<String>,
+
+    #[arg(long, value_name = "UIDS", help_heading = SELECT, allow_hyphen_values = true,
+        help = "List sockets of these users: numeric ids, as in 33,1000; may be repeated. \
+                Default: all.")]
+    uid: Vec<String>,
+
+    #[arg(long, value_name = "FAMILY", help_heading = SELECT, value_parser = choice(FAMILIES),
+        help = "List one IP version; IPv4 on an IPv6 socket counts as IPv4. Default: both.")]
+    family: Option<Family>,
+
+    #[arg(short = '4', help_heading = SELECT, conflicts_with_all = ["ipv6", "family"],
+        help = "Short for --family ipv4.")]
+    ipv4: bool,
+
+    #[arg(short = '6', help_heading = SELECT, conflicts_with = "family",
+        help = "Short for --family ipv6.")]
+    ipv6: bool,
+
+    #[arg(long, value_name = "DIRECTION", help_heading = SELECT, value_parser = choice(DIRECTIONS),
+        help = "List connections that this host accepted (inbound) or opened (outbound), by \
+                whether something listens on the local port. Default: both.")]
+    direction: Option<Direction>,
+
+    #[arg(long, value_name = "NETNS", help_heading = SELECT, allow_hyphen_values = true,
+        help = "List the sockets of this network namespace: its inode number, `self`, or a path \
+                such as /proc/PID/ns/net or /run/netns/NAME; may be repeated. Needs root for \
+                another than our own. Default: our own.")]
+    netns: Vec<String>,
+
+    #[arg(long, help_heading = SELECT,
+        help = "Leave out sockets that listen on, or are connected over the loopback device, also \
+                between this host's own addresses. Default: they are listed.")]
+    no_loopback: bool,
+
+    #[arg(long, value_name = "CLASSES", help_heading = SELECT, allow_hyphen_values = true,
+        help = "List connections whose peer's address is public (globally reachable), private \
+                (not), or of a class by IANA's registries, as in private-use,unique-local; may be \
+                repeated. Default: all.")]
+    class: Vec<String>,
+
+    #[arg(long, value_name = "STATES", help_heading = SELECT, allow_hyphen_values = true,
+        help = "List sockets in these states, as in established,time_wait; may be repeated. \
+                Default: all.")]
+    tcp_state: Vec<String>,
+
+    #[arg(short, long, help_heading = SELECT, conflicts_with = "tcp_state",
+        help = "Short for --tcp-state listen.")]
+    listening: bool,
+
+    #[arg(long, value_name = "FORMAT", help_heading = OUTPUT, value_parser = choice(FORMATS),
+        default_value = "table",
+        help = "Write a table for people (table) or one JSON object a socket and line (json).")]
+    format: Format,
+
+    #[arg(long, value_name = "N", help_heading = OUTPUT, allow_hyphen_values = true,
+        help = "List this many times. Default: once, or until Ctrl-C with --interval.")]
+    count: Option<String>,
+
+    #[arg(long, value_name = "TIME", help_heading = OUTPUT, allow_hyphen_values = true,
+        help = "List again after this time: seconds, or with units as in 0.5, 2s or 1m. \
+                Default: 1s with --count.")]
+    interval: Option<String>,
+}
+
+impl Args {
+    pub(super) fn options(self) -> Result<Options, UsageError> {
+        let mut places = each("--netns", &self.netns, Place::parse)?;
+        if places.is_empty() {
+            let own = Place::own().map_err(|error| {
+                UsageError::message(&format!("our own network namespace: {error}"))
+            })?;
+            places.push(own);
+        }
+        let mut seen = HashSet::new();
+        places.retain(|place| seen.insert(place.inode()));
+        let count = |text: &str| parse_count(text, 1, u64::MAX);
+        let interval = optional("--interval", self.interval.as_ref(), parse_interval)?;
+        let count = optional("--count", self.count.as_ref(), count)?;
+        Ok(Options {
+            places,
+            filter: self.filter()?,
+            format: self.format,
+            count: count.or_else(|| interval.is_none().then_some(1)),
+            interval: interval.unwrap_or(Duration::from_secs(1)),
+        })
+    }
+
+    fn filter(&self) -> Result<Filter, UsageError> {
+        let family = match (self.ipv4, self.ipv6) {
+            (true, _) => Some(Family::Ipv4),
+            (_, true) => Some(Family::Ipv6),
+            _ => self.family,
+        };
+        let mut classes: Option<ClassSet> = None;
+        for list in &self.class {
+            let parsed = one("--class", list, str::parse)?;
+            classes.get_or_insert_default().insert(parsed);
+        }
+        let mut states = self.listening.then_some(StateSet::of(State::Listen));
+        for list in &self.tcp_state {
+            let parsed = one("--tcp-state", list, str::parse)?;
+            states.get_or_insert_default().insert(parsed);
+        }
+        Ok(Filter {
+            local_ports: port_set("--port", &self.ports)?,
+            remote_ports: port_set("--remote-port", &self.remote_port)?,
+            pids: each("--pid", &self.pid, parse_pids)?.concat(),
+            uids: each("--uid", &self.uid, parse_uids)?.concat(),
+            family,
+            direction: self.direction,
+            loopback: !self.no_loopback,
+            classes,
+            states,
+        })
+    }
+}
+
+/// A time as other options take it; what is refused is told in the words of this one.
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|error| match error {
+        ValueError::NoTime => "an interval must be longer than zero".to_owned(),
+        error => error.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Command, try_parse_from};
+    use crate::exit;
+
+    fn parse(args: &[&str]) -> Result<Options, UsageError> {
+        let words = ["conntracer", "list"].iter().chain(args);
+        match try_parse_from(words.copied())? {
+            Command::List(options) => Ok(*options),
+            other => panic!("not a list: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn without_options_everything_of_our_own_namespace_is_listed_once() {
+        let expected = Options {
+            places: vec![Place::own().unwrap()],
+            filter: Filter::default(),
+            format: Format::Table,
+            count: Some(1),
+            interval: Duration::from_secs(1),
+        };
+        assert_eq!(parse(&[]).unwrap(), expected);
+        assert_eq!(parse(&["--netns", "self"]).unwrap(), expected);
+    }
+
+    #[test]
+    fn every_option_gets_where_it_belongs() {
+        let options = parse(&[
+            "--port",
+            "80",
+            "--port",
+            "443",
+            "--remote-port",
+            "1-9",
+            "--pid",
+            "1,2",
+            "--uid",
+            "33",
+            "-6",
+            "--direction",
+            "inbound",
+            "--netns",
+            "7",
+            "--netns",
+            "7",
+            "--no-loopback",
+            "--class",
+            "public",
+            "--class",
+            "shared",
+            "--tcp-state",
+            "listen,closing",
+            "--format",
+            "json",
+            "--count",
+            "3",
+            "--interval",
+            "0.5",
+        ]);
+        let filter = Filter {
+            local_ports: Some("80,443".parse().unwrap()),
+            remote_ports: Some("1-9".parse().unwrap()),
+            pids: vec![1, 2],
+            uids: vec![33],
+            family: Some(Family::Ipv6),
+            direction: Some(Direction::Inbound),
+            loopback: false,
+            classes: Some("public,shared".parse().unwrap()),
+            states: Some("listen,closing".parse().unwrap()),
+        };
+        let expected = Options {
+            places: vec![Place::parse("7").unwrap()],
+            filter,
+            format: Format::Json,
+            count: Some(3),
+            interval: Duration::from_millis(500),
+        };
+        assert_eq!(options.unwrap(), expected);
+        let listening = parse(&["--listening"]).unwrap().filter.states;
+        assert_eq!(listening, Some(StateSet::of(State::Listen)));
+    }
+
+    #[test]
+    fn an_interval_alone_goes_on_and_a_count_alone_takes_a_second() {
+        let times = |args: &[&str]| {
+            let options = parse(args).unwrap();
+            (options.count, options.interval)
+        };
+        assert_eq!(times(&["--interval", "2s"]), (None, Duration::from_secs(2)));
+        assert_eq!(times(&["--count", "2"]), (Some(2), Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_its_flag() {
+        for (flag, values) in [
+            ("--port", &["0", "x", ""][..]),
+            ("--remote-port", &["65536"]),
+            ("--pid", &["0", "nginx"]),
+            ("--uid", &["-1", "root"]),
+            ("--family", &["ipv5"]),
+            ("--direction", &["up"]),
+            ("--netns", &["/no/such", "/proc/self/ns/mnt", "0", ""]),
+            ("--class", &["", "rfc1918", "public,"]),
+            ("--tcp-state", &["", "open"]),
+            ("--format", &["live", ""]),
+            ("--count", &["0", "-1", "1.5", "x"]),
+            ("--interval", &["0", "-1", "x", ""]),
+        ] {
+            for value in values {
+                let error = parse(&[flag, value]).unwrap_err();
+                assert_eq!(error.exit_code(), exit::USAGE, "{flag} {value:?}");
+                assert!(error.to_string().contains(flag), "{error}");
+            }
+        }
+        for wrong in [
+            &["extra"][..],
+            &["-4", "-6"],
+            &["--listening", "--tcp-state", "close"],
+            &["--output", "x"],
+        ] {
+            assert_eq!(
+                parse(wrong).unwrap_err().exit_code(),
+                exit::USAGE,
+                "{wrong:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_help_of_every_option_is_a_sentence_that_tells_its_default() {
+        use clap::Args as _;
+        let command = Args::augment_args(clap::Command::new("list"));
+        for arg in command.get_arguments() {
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            let tells = !arg.get_default_values().is_empty()
+                || help.contains("Default: ")
+                || help.starts_with("Short for ");
+            assert!(help.ends_with('.') && tells, "{}: {help}", arg.get_id());
+        }
+    }
+}

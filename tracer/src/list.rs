@@ -1,0 +1,185 @@
+//! `conntracer list`: every TCP socket there is now.
+//!
+//! | part | does |
+//! |---|---|
+//! | [`socket`] | what a socket is |
+//! | [`arrange`], [`filter`] | each once, with its direction, in order; those that are wanted; pure |
+//! | [`json`], [`crate::report::sockets`] | lines and tables; pure |
+//! | [`sock_diag`], `tcp_info` | the kernel's list, and its byte counts |
+//! | `proc_net` | the list of a kernel without that |
+//! | `owners`, [`users`] | whose they are |
+//! | [`place`], [`mod@read`] | where to look; all of the above |
+
+pub mod arrange;
+pub mod filter;
+pub mod json;
+mod owners;
+pub mod place;
+mod proc_net;
+pub mod read;
+pub mod sock_diag;
+pub mod socket;
+mod tcp_info;
+pub mod users;
+
+use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use jiff::tz::TimeZone;
+
+use crate::record::WallTime;
+use crate::report::sockets;
+use crate::say::say;
+use crate::stop::Stop;
+use crate::timer::Timer;
+use crate::{clock, exit, host, preflight, terminal};
+use filter::Filter;
+use place::Place;
+use read::Listing;
+use users::Users;
+
+/// How long a round may go on after a signal. A consumer that takes nothing must not keep us.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// What the user asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Network namespaces; never empty.
+    pub places: Vec<Place>,
+    /// Which sockets.
+    pub filter: Filter,
+    /// How they are written.
+    pub format: Format,
+    /// How often; `None` = until a signal comes.
+    pub count: Option<u64>,
+    /// From the start of a round to that of the next; longer than zero.
+    pub interval: Duration,
+}
+
+/// How sockets are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// One JSON object a line.
+    Json,
+}
+
+/// One reading of all sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Round {
+    /// Counts from 1.
+    pub number: u64,
+    /// When it began.
+    pub time: WallTime,
+}
+
+/// How a round ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    Whole,
+    /// The reader has enough.
+    Closed,
+}
+
+/// What stays the same from round to round.
+#[derive(Debug)]
+struct Lister {
+    options: Options,
+    users: Users,
+    host: String,
+    zone: TimeZone,
+}
+
+/// Lists the sockets, as often as was asked for. Returns the exit code.
+pub async fn run(options: Options) -> anyhow::Result<u8> {
+    let (count, interval) = (options.count, options.interval);
+    let lister = Arc::new(Lister {
+        options,
+        users: Users::read(),
+        host: host::name(),
+        zone: TimeZone::system(),
+    });
+    if count == Some(1) {
+        lister.round(1)?;
+        return Ok(exit::CLEAN);
+    }
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mut stop =
+        Stop::listen(preflight::sighup_ignored(&status)).context("cannot listen for signals")?;
+    let mut timer = Timer::new().context("cannot make a timer")?;
+    let mut next = Instant::now();
+    for number in 1.. {
+        let worker = Arc::clone(&lister);
+        let mut round = tokio::task::spawn_blocking(move || worker.round(number));
+        let ended = tokio::select! {
+            ended = &mut round => ended,
+            () = stop.requested() => {
+                if let Ok(ended) = tokio::time::timeout(GRACE, round).await {
+                    ended??;
+                }
+                return Ok(exit::CLEAN);
+            }
+        };
+        if ended?? == Written::Closed || count == Some(number) {
+            break;
+        }
+        // A round that takes too long delays the others.
+        next = (next + interval).max(Instant::now());
+        timer.set(next.saturating_duration_since(Instant::now()))?;
+        tokio::select! {
+            gone_off = timer.gone_off() => gone_off?,
+            () = stop.requested() => break,
+        }
+    }
+    Ok(exit::CLEAN)
+}
+
+impl Lister {
+    fn round(&self, number: u64) -> anyhow::Result<Written> {
+        let time = clock::wall_time(clock::mono_ns(), clock::wall_offset_ns());
+        let listing = read::read(&self.options.places, &self.options.filter)?;
+        let written = self.write(&listing, Round { number, time });
+        if number == 1 {
+            let unseen = listing.unseen.sentence();
+            listing
+                .notes
+                .iter()
+                .chain(&unseen)
+                .for_each(|note| say(note));
+        }
+        match written {
+            Ok(()) => Ok(Written::Whole),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Written::Closed),
+            Err(error) => Err(error).context("cannot write the list"),
+        }
+    }
+
+    fn write(&self, listing: &Listing, round: Round) -> io::Result<()> {
+        let stdout = io::stdout().lock();
+        let width = terminal::width(&stdout);
+        let mut out = BufWriter::new(stdout);
+        match self.options.format {
+            Format::Json => {
+                for socket in &listing.sockets {
+                    let line = json::Line::new(socket, round, &self.host, &self.users);
+                    serde_json::to_writer(&mut out, &line)?;
+                    out.write_all(b"\n")?;
+                }
+            }
+            Format::Table => {
+                if self.options.count != Some(1) {
+                    let title = sockets::title(round, &self.zone);
+                    writeln!(out, "{title}")?;
+                }
+                out.write_all(sockets::text(&listing.sockets, &self.users, width).as_bytes())?;
+                if self.options.count != Some(1) {
+                    writeln!(out)?;
+                }
+            }
+        }
+        out.flush()
+    }
+}

@@ -1,0 +1,248 @@
+//! Which sockets the user wants.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+use super::socket::{Socket, StateSet};
+use crate::address::{self, Class, ClassSet};
+use crate::ports::PortSet;
+use crate::record::{Direction, Family};
+
+/// Which sockets are listed: those that pass every test given. A test on the peer is passed by no
+/// socket that has none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// Local ports; never an empty set.
+    pub local_ports: Option<PortSet>,
+    /// Ports of the peer; never an empty set.
+    pub remote_ports: Option<PortSet>,
+    /// Who has the socket open, by process id; empty = any.
+    pub pids: Vec<u32>,
+    /// Whose it is, by user id; empty = any.
+    pub uids: Vec<u32>,
+    /// IP version of the addresses; `None` = both.
+    pub family: Option<Family>,
+    /// `None` = both, and sockets without a peer.
+    pub direction: Option<Direction>,
+    /// Whether loopback connections are listed.
+    pub loopback: bool,
+    /// What the peer's address is; `None` = any.
+    pub classes: Option<ClassSet>,
+    /// `None` = all.
+    pub states: Option<StateSet>,
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self {
+            local_ports: None,
+            remote_ports: None,
+            pids: Vec::new(),
+            uids: Vec::new(),
+            family: None,
+            direction: None,
+            loopback: true,
+            classes: None,
+            states: None,
+        }
+    }
+}
+
+impl Filter {
+    /// Keeps what passes every test but that on processes. `sockets` are all of one namespace.
+    pub fn retain(&self, sockets: &mut Vec<Socket>) {
+        let own = if self.loopback {
+            HashSet::new()
+        } else {
+            sockets.iter().map(|socket| socket.local.ip()).collect()
+        };
+        sockets.retain(|socket| {
+            let remote = socket.remote;
+            let one_of =
+                |uids: &[u32]| uids.is_empty() || socket.uid.is_some_and(|uid| uids.contains(&uid));
+            let passes_class = |classes: &ClassSet| {
+                remote.is_some_and(|remote| classes.contains(&address::of(remote.ip())))
+            };
+            let passes_remote =
+                |ports: &PortSet| remote.is_some_and(|remote| ports.contains(remote.port()));
+            self.states
+                .is_none_or(|states| states.contains(socket.state))
+                && self.family.is_none_or(|family| family == socket.family())
+                && self
+                    .direction
+                    .is_none_or(|direction| socket.direction == Some(direction))
+                && self
+                    .local_ports
+                    .as_ref()
+                    .is_none_or(|ports| ports.contains(socket.local.port()))
+                && self.remote_ports.as_ref().is_none_or(passes_remote)
+                && self.classes.as_ref().is_none_or(passes_class)
+                && one_of(&self.uids)
+                && (self.loopback || !is_loopback(socket, &own))
+        });
+    }
+
+    /// Whether the test on processes is passed.
+    pub fn passes_holders(&self, socket: &Socket) -> bool {
+        let wanted = |pid| self.pids.contains(pid);
+        self.pids.is_empty() || socket.holders.iter().any(|holder| wanted(&holder.pid))
+    }
+}
+
+/// Whether it does not leave the host: the peer is one of `own`, the local addresses of the
+/// namespace's sockets. The peer's own socket is among them.
+fn is_loopback(socket: &Socket, own: &HashSet<IpAddr>) -> bool {
+    let loopback = |ip| address::of(ip).class == Class::Loopback;
+    match socket.remote {
+        None => loopback(socket.local.ip()),
+        Some(remote) => loopback(remote.ip()) || own.contains(&remote.ip()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::list::socket::samples::{connection, listener};
+    use crate::list::socket::{Holder, State};
+
+    fn sockets() -> Vec<Socket> {
+        vec![
+            listener("0.0.0.0:80"),
+            listener("127.0.0.1:53"),
+            listener("[::]:443"),
+            Socket {
+                uid: Some(33),
+                direction: Some(Direction::Inbound),
+                ..connection("10.0.0.1:80", "8.8.8.8:5000")
+            },
+            Socket {
+                direction: Some(Direction::Outbound),
+                ..connection("10.0.0.1:6000", "10.0.0.9:5432")
+            },
+            Socket {
+                state: State::TimeWait,
+                uid: None,
+                direction: Some(Direction::Outbound),
+                ..connection("[2001:db8::1]:6001", "[2a00::1]:443")
+            },
+            connection("127.0.0.1:53", "127.0.0.1:7000"),
+            connection("10.0.0.2:80", "10.0.0.1:7001"),
+            connection("10.0.0.1:7001", "10.0.0.2:80"),
+        ]
+    }
+
+    fn kept(filter: &Filter) -> Vec<u16> {
+        let mut sockets = sockets();
+        filter.retain(&mut sockets);
+        sockets.iter().map(|socket| socket.local.port()).collect()
+    }
+
+    #[test]
+    fn without_a_test_everything_is_listed() {
+        assert_eq!(kept(&Filter::default()).len(), sockets().len());
+    }
+
+    #[test]
+    fn each_test_keeps_its_own() {
+        let none = Filter::default;
+        let cases: [(Filter, &[u16]); 9] = [
+            (
+                Filter {
+                    local_ports: Some("80".parse().unwrap()),
+                    ..none()
+                },
+                &[80, 80, 80],
+            ),
+            (
+                Filter {
+                    remote_ports: Some("443,5432".parse().unwrap()),
+                    ..none()
+                },
+                &[6000, 6001],
+            ),
+            (
+                Filter {
+                    uids: vec![33],
+                    ..none()
+                },
+                &[80],
+            ),
+            (
+                Filter {
+                    family: Some(Family::Ipv6),
+                    ..none()
+                },
+                &[443, 6001],
+            ),
+            (
+                Filter {
+                    direction: Some(Direction::Outbound),
+                    ..none()
+                },
+                &[6000, 6001],
+            ),
+            (
+                Filter {
+                    loopback: false,
+                    ..none()
+                },
+                &[80, 443, 80, 6000, 6001],
+            ),
+            (
+                Filter {
+                    classes: Some("public".parse().unwrap()),
+                    ..none()
+                },
+                &[80, 6001],
+            ),
+            (
+                Filter {
+                    classes: Some("loopback".parse().unwrap()),
+                    ..none()
+                },
+                &[53],
+            ),
+            (
+                Filter {
+                    states: Some("listen,time-wait".parse().unwrap()),
+                    ..none()
+                },
+                &[80, 53, 443, 6001],
+            ),
+        ];
+        for (filter, expected) in cases {
+            assert_eq!(kept(&filter), expected, "{filter:?}");
+        }
+    }
+
+    #[test]
+    fn tests_add_up() {
+        let filter = Filter {
+            states: Some("listen".parse().unwrap()),
+            local_ports: Some("53,80".parse().unwrap()),
+            loopback: false,
+            ..Filter::default()
+        };
+        assert_eq!(kept(&filter), [80]);
+    }
+
+    #[test]
+    fn any_holder_passes_the_test_on_processes() {
+        let holder = |pid| Holder {
+            pid,
+            name: "x".into(),
+        };
+        let socket = Socket {
+            holders: vec![holder(5), holder(6)],
+            ..listener("0.0.0.0:80")
+        };
+        let filter = |pids: &[u32]| Filter {
+            pids: pids.into(),
+            ..Filter::default()
+        };
+        assert!(filter(&[]).passes_holders(&socket));
+        assert!(filter(&[1, 6]).passes_holders(&socket));
+        assert!(!filter(&[7]).passes_holders(&socket));
+        assert!(!filter(&[7]).passes_holders(&listener("0.0.0.0:80")));
+    }
+}
