@@ -11,6 +11,7 @@
 //! | [`record`], [`summary`] | what leaves the program, as data | formatting |
 //! | [`publish`], [`sink`] | records to bytes to where they go | tables |
 //! | [`report`], [`conclude`] | tables to text or JSON, exit code | records |
+//! | [`map`] | who uses what, over days: kept in a file, shown by a verb of its own | the ring |
 //! | [`run`] | the loop over ring, timer and stop | how any of these work |
 //! | [`doctor`] | what this machine gives, tried out on a connection of its own | the rest of the system |
 
@@ -28,6 +29,7 @@ pub mod exit;
 pub mod fdinfo;
 pub mod host;
 pub mod identity;
+pub mod map;
 pub mod names;
 pub mod namespaces;
 pub mod options;

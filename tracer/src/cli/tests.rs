@@ -8,7 +8,7 @@ use crate::exit;
 fn parse(args: &[&str]) -> Result<Options, UsageError> {
     match command(args)? {
         Command::Trace(options) => Ok(*options),
-        Command::Doctor(options) => panic!("not a trace: {options:?}"),
+        other => panic!("not a trace: {other:?}"),
     }
 }
 
@@ -19,7 +19,7 @@ fn command(args: &[&str]) -> Result<Command, UsageError> {
 fn doctor(args: &[&str]) -> Result<crate::doctor::Options, UsageError> {
     match command(&[&["doctor"], args].concat())? {
         Command::Doctor(options) => Ok(options),
-        Command::Trace(options) => panic!("a trace: {options:?}"),
+        other => panic!("not the doctor: {other:?}"),
     }
 }
 
@@ -99,6 +99,8 @@ fn every_option_arrives() {
         "--max-rows",
         "9",
         "--debug",
+        "--state",
+        "m",
     ])
     .unwrap();
     let own_netns = parse_netns("self").unwrap();
@@ -130,6 +132,10 @@ fn every_option_arrives() {
         top: 3,
         max_rows: 9,
         debug: true,
+        map: crate::map::options::Live {
+            state: Some("m".into()),
+            ..Default::default()
+        },
     };
     assert_eq!(format!("{options:?}"), format!("{expected:?}"));
 }
