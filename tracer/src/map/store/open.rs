@@ -205,7 +205,7 @@ pub(super) fn open_immutable(path: &Path) -> Result<Connection, StoreError> {
             b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
                 uri.push(char::from(*byte));
             }
-            byte => uri.push_str(&format!("%{byte:02X}")),
+            byte => uri.extend(["%", &format!("{byte:02X}")]),
         }
     }
     uri.push_str("?immutable=1");

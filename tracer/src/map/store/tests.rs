@@ -441,9 +441,9 @@ fn a_writer_that_is_killed_loses_nothing_that_it_had_saved() {
         if known == 0 {
             continue;
         }
-        let saved = read(&path).unwrap().relations.len();
-        assert!(saved >= known, "{saved} of {known}");
-        assert_eq!(saved % 50, 0, "each save is whole");
+        let kept = read(&path).unwrap().relations.len();
+        assert!(kept >= known, "{kept} of {known}");
+        assert_eq!(kept % 50, 0, "each save is whole");
     }
     assert!(known > 0);
     // And nobody holds it.

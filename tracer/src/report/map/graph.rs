@@ -66,7 +66,7 @@ impl Graph {
                     text
                 }
             };
-            let (user, used) = match (relation.direction, relation.service) {
+            let (from, to) = match (relation.direction, relation.service) {
                 (Direction::Inbound, Some(service)) => (
                     relation.peer.map(|peer| peer.to_string()),
                     Some(place(format!("{service} {process}"))),
@@ -76,10 +76,10 @@ impl Graph {
                 }
                 (_, None) => (relation.peer.map(|peer| peer.to_string()), None),
             };
-            let user = user.map(|user| graph.node(user));
-            let used = used.map(|used| graph.node(used));
-            if let (Some(user), Some(used)) = (user, used) {
-                let connections = graph.arrows.entry((user, used)).or_default();
+            let from = from.map(|label| graph.node(label));
+            let to = to.map(|label| graph.node(label));
+            if let (Some(from), Some(to)) = (from, to) {
+                let connections = graph.arrows.entry((from, to)).or_default();
                 *connections = connections
                     .saturating_add(uses.connections)
                     .saturating_add(uses.older);

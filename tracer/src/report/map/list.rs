@@ -4,8 +4,11 @@ use crate::map::view::Shown;
 
 /// One a line.
 pub(super) fn lines(shown: &Shown) -> String {
-    let addresses = shown.addresses();
-    addresses.iter().map(|ip| format!("{ip}\n")).collect()
+    let mut out = String::new();
+    for ip in shown.addresses() {
+        out.extend([&*ip.to_string(), "\n"]);
+    }
+    out
 }
 
 /// A JSON array of texts.

@@ -212,7 +212,7 @@ impl Rows {
             }
         }
         if self.more > 0 {
-            out.push_str(&format!("({} more)\n", grouped(self.more as u64)));
+            out.extend(["(", &grouped(self.more as u64), " more)\n"]);
         }
     }
 
@@ -241,7 +241,7 @@ impl Rows {
                 match &field.cells[row] {
                     Cell::Text(text) => out.extend([indent, text, "\n"]),
                     Cell::Number(number) => {
-                        out.push_str(&format!("{indent}{}x\n", grouped(*number)));
+                        out.extend([indent, &grouped(*number), "x\n"]);
                     }
                 }
             }
