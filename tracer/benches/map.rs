@@ -61,6 +61,9 @@ fn main() {
     drop(store);
     let size = path.metadata().map_or(0, |file| file.len());
     let begun = Instant::now();
+    drop(Store::open(&path, Limits::default()).expect("the map again"));
+    let opening = begun.elapsed();
+    let begun = Instant::now();
     let map = store::read(&path).expect("the map");
     let reading = begun.elapsed();
     let sum: u64 = map.relations.iter().map(|(_, uses)| uses.connections).sum();
@@ -86,6 +89,10 @@ fn main() {
     println!(
         "file, MiB              {:>12.1}",
         size as f64 / f64::from(1 << 20)
+    );
+    println!(
+        "open and check, ms     {:>12.1}",
+        opening.as_secs_f64() * 1e3
     );
     println!(
         "read, ms               {:>12.1}",

@@ -90,7 +90,7 @@ impl Store {
                 let aged = age(transaction, before(now, forget))?;
                 forgotten.aged_relations += aged.relations;
                 forgotten.aged_connections += aged.connections;
-                relations -= aged.relations;
+                relations = relations.saturating_sub(aged.relations);
                 aged_at = Some(now);
             }
             let most = store.limits.max_relations;
@@ -99,7 +99,7 @@ impl Store {
                 let capped = forget_oldest(transaction, room)?;
                 forgotten.capped_relations += capped.relations;
                 forgotten.capped_connections += capped.connections;
-                relations -= capped.relations;
+                relations = relations.saturating_sub(capped.relations);
             }
             note(transaction, forgotten)?;
             Ok((relations, aged_at))
