@@ -10,6 +10,7 @@
 //! | [`generator`] | runs a workload in a namespace |
 //! | [`tracer`] | runs conntracer and collects what it wrote |
 //! | [`kept`] | what a tracer that runs keeps: entries of its kernel maps, memory |
+//! | [`mapped`] | the map that a tracer keeps, and what shows it |
 //! | [`compare`] | records against truth |
 //! | [`grade`] | how right the records of one path are |
 //! | [`exact`] | how right they must be: the committed lists |
@@ -33,6 +34,7 @@ pub mod grade;
 pub mod harness;
 pub mod kept;
 pub mod load;
+pub mod mapped;
 pub mod namespace;
 pub mod peers;
 pub mod tables;

@@ -1,105 +1,16 @@
 //! The access map on real traffic: kept over runs and kills, shown while it grows.
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tempfile::TempDir;
 use tests::generator::Workload;
-use tests::harness::{PATIENCE, Running, can_trace, copy_for_everybody, program};
-use tests::namespace::Namespace;
+use tests::harness::PATIENCE;
+use tests::mapped::{Place, kill, map, number};
 use tests::tracer::{Tracer, run};
 
-const SCHEMA: &str = include_str!("../../docs/map.schema.json");
 /// A save every so often, for tests that wait for one.
 const OFTEN: &str = "--save-every 50ms";
-
-/// A namespace, and a folder with a map that is to be made.
-struct Place {
-    namespace: Namespace,
-    folder: TempDir,
-}
-
-impl Place {
-    fn new() -> Option<Self> {
-        can_trace().then(|| Self {
-            namespace: Namespace::new(),
-            folder: TempDir::new().expect("a temporary directory"),
-        })
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn state(&self) -> PathBuf {
-        self.path("state")
-    }
-
-    fn trace(&self, line: &str) -> Tracer {
-        let state = self.state();
-        Tracer::start(
-            &self.namespace,
-            &format!("--quiet --state {} {line}", state.display()),
-        )
-    }
-
-    fn json(&self, line: &str) -> Value {
-        let text = self.show(&format!("--format json --loopback {line}"));
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
-    }
-
-    fn show(&self, line: &str) -> String {
-        let output = map(&self.state(), line);
-        let talk = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(0), "{line}: {talk}");
-        String::from_utf8(output.stdout).expect("a map is UTF-8")
-    }
-
-    /// Reads the map, as it grows, until it fits.
-    fn wait_for(&self, fits: impl Fn(&Value) -> bool) -> Value {
-        let since = Instant::now();
-        loop {
-            let map = self.json("");
-            if fits(&map) {
-                return map;
-            }
-            assert!(since.elapsed() < PATIENCE, "not in the map: {map}");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-}
-
-fn map_command(state: &Path, line: &str) -> Command {
-    // `--backend` is an option of the trace only.
-    let mut command = Command::new(program("CONNTRACER_BIN", "conntracer"));
-    command.arg("map").arg("--state").arg(state);
-    command.args(line.split_whitespace()).stdin(Stdio::null());
-    command
-}
-
-fn map(state: &Path, line: &str) -> Output {
-    let output = map_command(state, line)
-        .output()
-        .expect("running conntracer");
-    let talk = String::from_utf8_lossy(&output.stderr);
-    assert!(!talk.contains("panicked"), "{talk}");
-    output
-}
-
-/// With SIGKILL, and waits until it is gone.
-fn kill(tracer: Tracer) {
-    drop(tracer);
-}
-
-fn number(value: &Value) -> u64 {
-    value
-        .as_u64()
-        .unwrap_or_else(|| panic!("{value} is no number"))
-}
 
 /// Connections and bytes of all relations of one direction.
 fn sums(map: &Value, direction: &str) -> [u64; 4] {
@@ -223,95 +134,6 @@ fn what_nobody_accepted_is_not_in_the_map_and_failures_are() {
     );
 }
 
-/// Traffic between two namespaces, of which one is traced, and one connection over loopback.
-fn linked() -> Option<Place> {
-    let place = Place::new()?;
-    let other = Namespace::new();
-    let (address, other_address) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
-    place.namespace.link(address, &other, other_address);
-    let tracer = place.trace("");
-    Workload::run(&place.namespace, "echo --connections 2");
-    let listener = place
-        .namespace
-        .run(|| std::net::TcpListener::bind((address, 8080)));
-    let listener = listener.expect("a listener");
-    let client = other.run(|| std::net::TcpStream::connect((address, 8080)));
-    let (server, _) = listener.accept().expect("a connection");
-    drop((client, server));
-    let _ = tracer.stop().lossless();
-    Some(place)
-}
-
-#[test]
-fn every_format_shows_it_without_loopback() {
-    let Some(place) = linked() else { return };
-    assert_eq!(place.show("--format list"), "192.0.2.2\n");
-    assert_eq!(place.show("--format ip-json"), "[\"192.0.2.2\"]\n");
-    assert_eq!(
-        place.show("--format list --loopback"),
-        "127.0.0.1\n192.0.2.2\n"
-    );
-    assert_eq!(place.show("--format list --direction outbound"), "");
-    assert_eq!(place.show("--format list --port 7007"), "");
-    assert_eq!(place.show("--format list --port 8080"), "192.0.2.2\n");
-    assert_eq!(place.show("--format list --since 9999h"), "192.0.2.2\n");
-    assert_eq!(place.show("--format list --since 2200-01-01"), "");
-    let table = place.show("");
-    assert!(
-        table.contains("192.0.2.1:8080 inbound: 1 peer, 1 connection\n"),
-        "{table}"
-    );
-    assert!(table.contains("loopback: 2 relations left out"), "{table}");
-    for (line, word) in [
-        ("--view one-to-one", "192.0.2.1:8080  192.0.2.2  map"),
-        ("--format csv", ",inbound,192.0.2.1,8080,192.0.2.2,map"),
-        ("--format csv --view one-to-one", ",traced,"),
-        ("--format dot", "[label=\"192.0.2.2\"];\n"),
-        ("--format mermaid", "[\"192.0.2.2\"]\n"),
-    ] {
-        let text = place.show(line);
-        assert!(text.contains(word), "{line}: {text}");
-        assert!(!text.contains("127.0.0.1"), "{line}: {text}");
-    }
-}
-
-/// The schema with every object closed.
-fn closed(mut schema: Value) -> Value {
-    match &mut schema {
-        Value::Object(object) => {
-            if object.contains_key("properties") {
-                object.insert("additionalProperties".to_owned(), Value::Bool(false));
-            }
-            for value in object.values_mut() {
-                *value = closed(value.take());
-            }
-        }
-        Value::Array(values) => {
-            for value in values {
-                *value = closed(value.take());
-            }
-        }
-        _ => {}
-    }
-    schema
-}
-
-#[test]
-fn json_fits_the_schema() {
-    let Some(place) = linked() else { return };
-    import(&place, "[\"198.51.100.7\"]", 0);
-    let schema = closed(serde_json::from_str(SCHEMA).expect("the schema is JSON"));
-    let validator = jsonschema::validator_for(&schema).expect("a valid schema");
-    for view in ["one-to-many", "one-to-one"] {
-        let map = place.json(&format!("--view {view}"));
-        if let Err(error) = validator.validate(&map) {
-            panic!("{error}: {map}");
-        }
-        let rows = map["services"].as_array().or(map["relations"].as_array());
-        assert_eq!(rows.map(Vec::len), Some(4), "{map}");
-    }
-}
-
 #[test]
 fn a_second_writer_is_refused_and_the_first_goes_on() {
     let Some(place) = Place::new() else { return };
@@ -321,63 +143,10 @@ fn a_second_writer_is_refused_and_the_first_goes_on() {
     assert_eq!(code, Some(1), "{text}");
     let holder = format!("is being written by process {}", tracer.pid());
     assert!(text.contains(&holder), "{text}");
-    import(&place, "192.0.2.9\n", 1);
+    place.import("192.0.2.9\n", 1);
     Workload::run(&place.namespace, "echo --connections 2");
     let _ = tracer.stop().lossless();
     assert_eq!(number(&place.json("")["total"]["connections"]), 4);
-}
-
-/// Imports `text`; returns what was said.
-fn import(place: &Place, text: &str, code: i32) -> String {
-    let file = place.path("import");
-    std::fs::write(&file, text).expect("writing a list");
-    let output = map(&place.state(), &format!("--import {}", file.display()));
-    let talk = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{talk}");
-    talk
-}
-
-#[test]
-fn lists_are_imported_as_a_whole_or_not_at_all() {
-    let Some(place) = Place::new() else { return };
-    let talk = import(&place, "[\"10.0.0.9\", \"10.0.0.10\", \"2001:db8::1\"]", 0);
-    assert!(
-        talk.contains("imported 3 addresses, 3 of them new"),
-        "{talk}"
-    );
-    let talk = import(&place, "10.0.0.9\n9.0.0.1\n", 0);
-    assert!(
-        talk.contains("imported 2 addresses, 1 of them new"),
-        "{talk}"
-    );
-    let list = place.show("--format list");
-    assert_eq!(list, "9.0.0.1\n10.0.0.9\n10.0.0.10\n2001:db8::1\n");
-    let before = std::fs::read(place.state()).expect("the map");
-    for (text, word) in [
-        ("[\"10.0.0.77\", 5]", "item 2: 5 is not an IP address"),
-        ("10.0.0.77\n\x1b[31mweb\n", r"line 2: \x1b[31mweb"),
-        ("[\"10.0.0.77\"", "not a JSON array"),
-        ("", "no address"),
-    ] {
-        let talk = import(&place, text, 1);
-        assert!(
-            talk.contains(word) && talk.contains("nothing was imported"),
-            "{talk}"
-        );
-    }
-    assert!(before == std::fs::read(place.state()).expect("the map"));
-    // What it printed it takes.
-    assert!(import(&place, &place.show("--format ip-json"), 0).contains("0 of them new"));
-    let table = place.show("");
-    assert!(table.contains("imported: 4 peers\n"), "{table}");
-    // Nothing is made for a list that is wrong.
-    let missing = place.path("missing");
-    let output = map(
-        &missing,
-        &format!("--import {}", place.path("none").display()),
-    );
-    assert_eq!(output.status.code(), Some(1));
-    assert!(!missing.exists());
 }
 
 #[test]
@@ -426,9 +195,9 @@ fn what_cannot_be_a_map_ends_the_run_before_it_starts_and_is_left_alone() {
         &place.path("no/such/folder"),
         &place.path("."),
     ] {
-        let line = format!("--duration 1s --state {}", path.display());
-        let (code, text) = run(&line);
-        assert_eq!(code, Some(1), "{line}: {text}");
+        let options = format!("--duration 1s --state {}", path.display());
+        let (code, text) = run(&options);
+        assert_eq!(code, Some(1), "{options}: {text}");
         assert!(!text.contains("ready"), "{text}");
         let output = map(path, "");
         assert_eq!(output.status.code(), Some(1));
@@ -436,9 +205,9 @@ fn what_cannot_be_a_map_ends_the_run_before_it_starts_and_is_left_alone() {
     }
     for path in [&link, &place.path("no/such/folder"), &place.path(".")] {
         for option in ["--report", "--report-append"] {
-            let line = format!("--duration 1s {option} {}", path.display());
-            let (code, text) = run(&line);
-            assert_eq!(code, Some(1), "{line}: {text}");
+            let options = format!("--duration 1s {option} {}", path.display());
+            let (code, text) = run(&options);
+            assert_eq!(code, Some(1), "{options}: {text}");
             assert!(!text.contains("ready"), "{text}");
         }
     }
@@ -481,55 +250,4 @@ fn a_full_disk_is_said_once_and_makes_the_run_fail() {
         "{}",
         finished.stderr
     );
-}
-
-#[test]
-fn a_reader_that_goes_away_ends_it_quietly() {
-    let Some(place) = Place::new() else { return };
-    let addresses: Vec<_> = (0..60_000_u32)
-        .map(|number| std::net::Ipv4Addr::from_bits(0x0a00_0000 + number).to_string())
-        .collect();
-    import(&place, &addresses.join("\n"), 0);
-    let mut command = map_command(&place.state(), "--format list");
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut running = Running::start(&mut command);
-    drop(running.child().stdout.take());
-    let status = running.wait().expect("it hangs");
-    let mut talk = String::new();
-    let stderr = running.child().stderr.as_mut().expect("a pipe");
-    std::io::Read::read_to_string(stderr, &mut talk).expect("what it said");
-    assert_eq!((status.code(), talk.as_str()), (Some(0), ""));
-}
-
-#[test]
-fn a_map_where_nothing_can_be_written_is_read_and_not_written() {
-    let Some(place) = Place::new() else { return };
-    import(&place, "10.0.0.9\n", 0);
-    let (folder, copy) = copy_for_everybody("CONNTRACER_BIN", "conntracer");
-    let state = folder.path().join("state");
-    std::fs::copy(place.state(), &state).expect("copying the map");
-    let everybody = std::fs::Permissions::from_mode(0o644);
-    std::fs::set_permissions(&state, everybody).expect("chmod");
-    let map = |state: &Path, line: &str| {
-        let mut command = Command::new(&copy);
-        command.arg("map").arg("--state").arg(state);
-        command
-            .args(line.split_whitespace())
-            .uid(65_534)
-            .gid(65_534);
-        let output = command.output().expect("running conntracer");
-        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-        let (stdout, stderr) = (text(output.stdout), text(output.stderr));
-        (output.status.code(), stdout, stderr)
-    };
-    let (code, stdout, stderr) = map(&state, "--format list");
-    assert_eq!((code, &*stdout), (Some(0), "10.0.0.9\n"), "{stderr}");
-    let list = folder.path().join("list");
-    std::fs::write(&list, "10.0.0.10\n").expect("a list");
-    let (code, _, stderr) = map(&state, &format!("--import {}", list.display()));
-    assert_eq!(code, Some(1));
-    assert!(stderr.contains("no permission for"), "{stderr}");
-    let (code, _, stderr) = map(&place.state(), "");
-    assert_eq!(code, Some(1));
-    assert!(stderr.contains("no permission for"), "{stderr}");
 }

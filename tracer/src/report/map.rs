@@ -4,6 +4,7 @@ mod csv;
 mod graph;
 mod json;
 mod list;
+mod notes;
 mod table;
 
 use jiff::tz::TimeZone;

@@ -7,10 +7,10 @@ use compact_str::CompactString;
 use jiff::Timestamp;
 use unicode_width::UnicodeWidthStr;
 
-use super::Style;
+use super::{Style, notes};
 use crate::map::options::View;
 use crate::map::view::{Service, Shown};
-use crate::map::{Forgotten, Relation, Uses, direction_name};
+use crate::map::{Relation, Uses, direction_name};
 use crate::record::{Direction, WallTime};
 use crate::report::table::{Cell, Column, Keep, Table, grouped};
 use crate::report::text::counted;
@@ -32,7 +32,7 @@ pub(super) fn write(shown: &Shown, view: View, style: &Style<'_>) -> String {
             out.push('\n');
         }
     }
-    notes(shown, style, &mut out);
+    notes::write(shown, style, &mut out);
     out
 }
 
@@ -249,66 +249,8 @@ impl Rows {
     }
 }
 
-fn notes(shown: &Shown, style: &Style<'_>, out: &mut String) {
-    let relations = shown.relations.len() as u64;
-    let hosts = counted(shown.addresses().len() as u64, "peer address");
-    let hosts = hosts.replace("addresss", "addresses");
-    paragraph(
-        &format!("total: {hosts}, {}", counted(relations, "relation")),
-        style,
-        out,
-    );
-    if shown.loopback_hidden > 0 {
-        let hidden = counted(shown.loopback_hidden, "relation");
-        let text = format!("loopback: {hidden} left out; --loopback shows them");
-        paragraph(&text, style, out);
-    }
-    for text in forgotten(shown.forgotten) {
-        paragraph(&format!("forgotten: {text}"), style, out);
-    }
-}
-
-fn forgotten(forgotten: Forgotten) -> Vec<String> {
-    let Forgotten {
-        aged_relations,
-        aged_connections,
-        capped_relations,
-        capped_connections,
-        unsaved,
-        untraced_connections,
-    } = forgotten;
-    let mut out = Vec::new();
-    for (relations, of, why) in [
-        (
-            aged_relations,
-            aged_connections,
-            "not seen for longer than --forget",
-        ),
-        (
-            capped_relations,
-            capped_connections,
-            "the longest not seen, to stay within --map-max",
-        ),
-    ] {
-        if relations > 0 {
-            let (relations, of) = (counted(relations, "relation"), counted(of, "connection"));
-            out.push(format!("{relations} with {of}, {why}"));
-        }
-    }
-    if unsaved > 0 {
-        let times = counted(unsaved, "connection");
-        out.push(format!("{times}, because the map could not be saved"));
-    }
-    if untraced_connections > 0 {
-        let connections = counted(untraced_connections, "connection");
-        out.push(format!(
-            "{connections} that were lost or known as sums only"
-        ));
-    }
-    out
-}
-
-fn paragraph(text: &str, style: &Style<'_>, out: &mut String) {
+/// Folded between words.
+pub(super) fn paragraph(text: &str, style: &Style<'_>, out: &mut String) {
     let options = textwrap::Options::new(style.width)
         .subsequent_indent("  ")
         .break_words(false);
@@ -388,19 +330,5 @@ PEER       PROCESS       CONNECTIONS  TX BYTES  RX BYTES  FIRST SEEN        LAST
             let text = write(&Shown::default(), view, &style);
             assert_eq!(text, "total: 0 peer addresses, 0 relations\n");
         }
-    }
-
-    #[test]
-    fn what_is_missing_is_told() {
-        let all = Forgotten {
-            aged_relations: 1,
-            aged_connections: 2,
-            capped_relations: 3,
-            capped_connections: 4,
-            unsaved: 5,
-            untraced_connections: 6,
-        };
-        assert_eq!(forgotten(all).len(), 4);
-        assert!(forgotten(Forgotten::default()).is_empty());
     }
 }
