@@ -11,6 +11,7 @@
 //! | [`tracer`] | runs conntracer and collects what it wrote |
 //! | [`listing`] | runs `conntracer list` on connections of its own |
 //! | [`kept`] | what a tracer that runs keeps: entries of its kernel maps, memory |
+//! | [`mapped`] | the map that a tracer keeps, and what shows it |
 //! | [`compare`] | records against truth |
 //! | [`grade`] | how right the records of one path are |
 //! | [`exact`] | how right they must be: the committed lists |
@@ -35,6 +36,7 @@ pub mod harness;
 pub mod kept;
 pub mod listing;
 pub mod load;
+pub mod mapped;
 pub mod namespace;
 pub mod peers;
 pub mod tables;

@@ -3,6 +3,8 @@
 mod doctor;
 mod error;
 mod list;
+mod map;
+mod state;
 #[cfg(test)]
 mod tests;
 mod verb;
@@ -69,6 +71,8 @@ Examples:
                                               who this host talks to, for a minute
   conntracer --format json --output c.jsonl --summary c.json
                                               records and tables for other programs
+  conntracer --state web.map --quiet          who uses what, kept over days
+  conntracer map --state web.map              shows that
   conntracer doctor                           what can be traced here, tried out
   conntracer list                             the TCP sockets there are now
 
@@ -222,6 +226,9 @@ struct Args {
     #[arg(long, help_heading = MACHINE,
         help = "Show the log lines of the kernel side on stderr. Default: off.")]
     debug: bool,
+
+    #[command(flatten)]
+    map: state::Args,
 }
 
 const SELECT: &str = "Which connections";
@@ -262,6 +269,21 @@ impl Args {
                 &problem,
             ));
         }
+        let map = self.map.check()?;
+        let report = map.report.as_ref().map(|report| &report.path);
+        let mut taken: Vec<_> = [&output, &summary].into_iter().flatten().collect();
+        for (option, path) in [("--state", map.state.as_ref()), ("--report", report)] {
+            let Some(path) = path else { continue };
+            if taken.contains(&path) {
+                let problem = "another option writes there too; give each its own file";
+                return Err(UsageError::invalid(
+                    option,
+                    &path.to_string_lossy(),
+                    &problem,
+                ));
+            }
+            taken.push(path);
+        }
         if self.accounting == Accounting::Socket && self.events == Events::Io {
             return Err(UsageError::message(
                 "--accounting socket watches no send and receive, and --events io is to report each; \
@@ -295,6 +317,7 @@ impl Args {
             top: usize::try_from(top).unwrap_or(usize::MAX),
             max_rows: usize::try_from(max_rows).unwrap_or(usize::MAX),
             debug: self.debug,
+            map,
             // Last: a descriptor is taken over only if all else is right.
             ready_fd: optional("--ready-fd", self.ready_fd.as_ref(), take_ready_fd)?,
         })

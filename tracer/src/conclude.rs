@@ -25,6 +25,8 @@ pub struct Outcome {
     pub stream: StreamEnd,
     /// Whether something that the run would have used is not attached.
     pub hooks_missing: bool,
+    /// What of the map could not be saved or shown.
+    pub map_errors: Vec<String>,
 }
 
 /// Writes the tables and gives the exit code.
@@ -61,6 +63,7 @@ pub fn conclude(
             "the kernel side cannot be read any more: {error}; the tables end there"
         ));
     }
+    errors.extend(outcome.map_errors.iter().cloned());
     if options.strict && summary.loss.is_lossy() {
         errors.push("--strict: something was lost, see the loss lines".to_owned());
     }

@@ -11,6 +11,7 @@
 //! | [`record`], [`summary`] | what leaves the program, as data | formatting |
 //! | [`publish`], [`sink`] | records to bytes to where they go | tables |
 //! | [`report`], [`conclude`] | tables to text or JSON, exit code | records |
+//! | [`map`] | who uses what, over days: kept in a file, shown by a verb of its own | the ring |
 //! | [`run`] | the loop over ring, timer and stop | how any of these work |
 //! | [`address`] | what an address is, by IANA's registries | anything else |
 //! | [`list`] | the sockets there are now | the programs, records |
@@ -32,6 +33,7 @@ pub mod fdinfo;
 pub mod host;
 pub mod identity;
 pub mod list;
+pub mod map;
 pub mod names;
 pub mod namespaces;
 pub mod options;

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::bpf::programs::{Accounting, Backend};
+use crate::map;
 
 pub use filter::FilterOptions;
 
@@ -50,6 +51,8 @@ pub struct Options {
     pub max_rows: usize,
     /// Show the log lines of the kernel side.
     pub debug: bool,
+    /// What is kept and shown of who uses what.
+    pub map: map::options::Live,
 }
 
 impl Default for Options {
@@ -72,19 +75,25 @@ impl Default for Options {
             top: values::DEFAULT_TOP,
             max_rows: values::DEFAULT_MAX_ROWS,
             debug: false,
+            map: map::options::Live::default(),
         }
     }
 }
 
 impl Options {
-    /// Whether any record goes anywhere, so that more than the end of a connection matters.
+    /// Whether any record goes anywhere.
     pub fn has_records(&self) -> bool {
         !self.quiet || self.output.is_some()
     }
 
+    /// Whether more than the end of a connection matters: to who reads records, or to the map.
+    pub fn has_stages(&self) -> bool {
+        self.has_records() || self.map.is_wanted()
+    }
+
     /// Whether traffic of open connections is to be told.
     pub fn has_traffic(&self) -> bool {
-        self.has_records() && self.events != Events::Lifecycle
+        self.has_stages() && self.events != Events::Lifecycle
     }
 }
 

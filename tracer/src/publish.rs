@@ -8,7 +8,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::aggregate::Aggregate;
 use crate::carrier::Carriers;
-use crate::record::{EventKind, Out, Record};
+use crate::map::keeper::Keeper;
+use crate::record::{ConnectionId, EventKind, Out, Record};
 use crate::say::say;
 use crate::sink::Format;
 use crate::sink::writer::{Finished, Output};
@@ -28,6 +29,8 @@ const LAST_LIMIT: Duration = Duration::from_secs(15);
 pub struct Publisher {
     /// The tables.
     pub aggregate: Aggregate,
+    /// The map, where one is wanted.
+    pub keeper: Option<Keeper>,
     stream: Option<Stream>,
     carriers: Carriers,
     sequence: u64,
@@ -37,6 +40,9 @@ impl Out for Publisher {
     /// Counts it and formats it.
     fn push(&mut self, mut record: Record) {
         self.aggregate.add(&record);
+        if let Some(keeper) = &mut self.keeper {
+            keeper.add(&record);
+        }
         let Some(stream) = &mut self.stream else {
             return;
         };
@@ -46,6 +52,12 @@ impl Out for Publisher {
         self.sequence += 1;
         record.seq = self.sequence;
         stream.write(&record);
+    }
+
+    fn vanished(&mut self, id: ConnectionId) {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.vanished(id);
+        }
     }
 }
 
@@ -70,6 +82,7 @@ impl Publisher {
         }
         Self {
             aggregate,
+            keeper: None,
             stream,
             carriers,
             sequence: 0,

@@ -353,6 +353,9 @@ pub struct Record {
 pub trait Out {
     /// Takes one.
     fn push(&mut self, record: Record);
+
+    /// Hears that a connection is gone and its last record will never come.
+    fn vanished(&mut self, _id: ConnectionId) {}
 }
 
 impl Out for Vec<Record> {

@@ -18,6 +18,7 @@ use crate::collect::{Collector, Wanted};
 use crate::conclude::{Outcome, conclude};
 use crate::host;
 use crate::identity::Identity;
+use crate::map::keeper::Keeper;
 use crate::options::Options;
 use crate::preflight::Machine;
 use crate::publish::Publisher;
@@ -51,6 +52,7 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
         .transpose()
         .context("--summary")?;
     let stream = start::open_stream(&options)?;
+    let keeper = Keeper::start(&options.map)?;
 
     let mut tracer = start::attach(&options, &machine)?;
     let ring = Ring::new(tracer.take_ring()?, options.ring_bytes)
@@ -60,9 +62,10 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
     let identity = Identity::new(&host::boot_id(), &host::secret().context("/dev/urandom")?);
     let track = Track::new(identity, Arc::clone(&host), tracer.sees_bytes());
     let tables = Aggregate::new(options.max_rows);
-    let publisher = Publisher::new(stream, Carriers::detect(), tables);
+    let mut publisher = Publisher::new(stream, Carriers::detect(), tables);
+    publisher.keeper = keeper;
     let wanted = Wanted {
-        stages: options.has_records(),
+        stages: options.has_stages(),
         traffic: options.has_traffic(),
     };
     let sampler = tracer
@@ -112,7 +115,12 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
     let summed = collector.sums(|key, totals| publisher.aggregate.add_folded(key, totals));
     error = error.or(summed.err());
     let mut loss = collector.loss();
+    let keeper = publisher.keeper.take();
     let (aggregate, stream) = publisher.finish(&mut stop).await;
+    let map_errors = match keeper {
+        Some(keeper) => keeper.finish(loss.connections(), &mut stop).await,
+        None => Vec::new(),
+    };
     loss.missed_probes = missed_probes;
     loss.output_dropped = stream.dropped;
     let kernel = kernel.and_then(|kernel| kernel.conclude(&aggregate.seen, &loss));
@@ -134,6 +142,7 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
         error,
         stream,
         hooks_missing: !tracer.missing.is_empty(),
+        map_errors,
     };
     Ok(conclude(&options, &summary, summary_file, &outcome))
 }
@@ -182,6 +191,9 @@ impl Tracing {
             }
             let more = self.collector.drain(&mut self.ring, &mut self.publisher)?;
             self.publisher.flush();
+            if let Some(keeper) = &mut self.publisher.keeper {
+                keeper.tick();
+            }
             timer.set(if more {
                 // Signals and the output get their turn in between.
                 tokio::task::yield_now().await;

@@ -157,7 +157,7 @@ pub fn settings(options: &Options) -> Settings<'_> {
         remote_ports: filter.remote_ports.as_ref().map(PortSet::words),
         ids: filter.ids().collect(),
         features: match options.events {
-            _ if !options.has_records() => 0,
+            _ if !options.has_stages() => 0,
             Events::Lifecycle => feature::STAGES,
             Events::Traffic => feature::STAGES | feature::TRAFFIC,
             Events::Io => feature::STAGES | feature::TRAFFIC | feature::IO,

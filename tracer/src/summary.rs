@@ -206,6 +206,19 @@ pub struct Loss {
 }
 
 impl Loss {
+    /// Connections and attempts that are in no record of their own.
+    pub fn connections(&self) -> u64 {
+        [
+            self.folded_connections,
+            self.untracked_inbound,
+            self.untracked_outbound,
+            self.untracked_older,
+            self.lost_connections,
+        ]
+        .iter()
+        .sum()
+    }
+
     /// Whether something is missing from the totals or the output (lateness is not loss).
     pub fn is_lossy(&self) -> bool {
         let late_only = Self {

@@ -244,8 +244,14 @@ impl Track {
 
     /// Drops connections of which there was no sign since the sweep started: their end was kept as
     /// a sum only.
-    pub fn forget_vanished(&mut self) {
-        self.live.retain(|_, progress| progress.sweep == self.sweep);
+    pub fn forget_vanished(&mut self, out: &mut impl Out) {
+        self.live.retain(|key, progress| {
+            let stays = progress.sweep == self.sweep;
+            if !stays {
+                out.vanished(self.identity.of(*key));
+            }
+            stays
+        });
     }
 
     fn stages(

@@ -99,6 +99,8 @@ fn every_option_arrives() {
         "--max-rows",
         "9",
         "--debug",
+        "--state",
+        "m",
     ])
     .unwrap();
     let own_netns = parse_netns("self").unwrap();
@@ -130,6 +132,10 @@ fn every_option_arrives() {
         top: 3,
         max_rows: 9,
         debug: true,
+        map: crate::map::options::Live {
+            state: Some("m".into()),
+            ..Default::default()
+        },
     };
     assert_eq!(format!("{options:?}"), format!("{expected:?}"));
 }

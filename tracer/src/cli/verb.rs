@@ -1,6 +1,6 @@
 //! What this program does: trace, unless something else is asked for by name.
 
-use super::{UsageError, doctor, list};
+use super::{UsageError, doctor, list, map};
 use crate::options::Options;
 
 /// What else than tracing can be asked for.
@@ -8,6 +8,7 @@ use crate::options::Options;
 pub(super) enum Verb {
     Doctor(doctor::Args),
     List(Box<list::Args>),
+    Map(map::Args),
 }
 
 impl Verb {
@@ -15,6 +16,7 @@ impl Verb {
         Ok(match self {
             Self::Doctor(args) => Command::Doctor(args.options()),
             Self::List(args) => Command::List(Box::new(args.options()?)),
+            Self::Map(args) => Command::Map(args.options()?),
         })
     }
 }
@@ -28,4 +30,6 @@ pub enum Command {
     Doctor(crate::doctor::Options),
     /// The sockets there are now.
     List(Box<crate::list::Options>),
+    /// Shows what runs have kept.
+    Map(crate::map::options::Options),
 }

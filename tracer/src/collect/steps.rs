@@ -70,7 +70,7 @@ impl Collector {
             Step::Vanished => {
                 // Ends that were told by the ring are over in the usual way.
                 self.read_ring(ring, ring.most_records(), out);
-                self.track.forget_vanished();
+                self.track.forget_vanished(out);
                 false
             }
             Step::Orphans(cursor, found) => self.orphans(cursor, found)?,

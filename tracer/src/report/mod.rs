@@ -3,6 +3,7 @@
 pub mod json;
 mod kernel;
 mod loss;
+pub mod map;
 mod other;
 pub mod sockets;
 mod table;

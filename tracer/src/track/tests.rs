@@ -347,7 +347,7 @@ fn what_left_the_table_as_a_sum_is_forgotten() {
     track.in_table(&other);
     // Born behind the place of the sweep.
     track.news(newer, &established(), &[], &mut out);
-    track.forget_vanished();
+    track.forget_vanished(&mut Vec::new());
     assert_eq!(track.live(), 2);
     out.clear();
     for key in [other, newer] {

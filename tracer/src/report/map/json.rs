@@ -1,0 +1,238 @@
+//! The map as one JSON object, described by `docs/map.schema.json`.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::Serialize;
+
+use crate::map::options::View;
+use crate::map::view::{Member, Service, Shown};
+use crate::map::{Forgotten, Relation, Source, Uses};
+use crate::record::{Direction, SCHEMA_VERSION, WallTime};
+
+#[derive(Serialize)]
+struct Whole<'a> {
+    v: u8,
+    event: &'static str,
+    time: WallTime,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    services: Option<Vec<ServiceRow<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    relations: Option<Vec<RelationRow<'a>>>,
+    total: Total,
+    loopback_hidden: u64,
+    forgotten: Forgotten,
+}
+
+#[derive(Serialize)]
+struct Total {
+    relations: usize,
+    peers: usize,
+    #[serde(flatten)]
+    counts: Counts,
+}
+
+#[derive(Default, Serialize)]
+struct Counts {
+    connections: u64,
+    older: u64,
+    failures: u64,
+    tx: u64,
+    rx: u64,
+}
+
+impl Counts {
+    fn of(uses: &Uses) -> Self {
+        Self {
+            connections: uses.connections,
+            older: uses.older,
+            failures: uses.failures,
+            tx: uses.tx,
+            rx: uses.rx,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Times {
+    first_seen: WallTime,
+    last_seen: WallTime,
+    #[serde(flatten)]
+    counts: Counts,
+}
+
+impl Times {
+    fn of(uses: &Uses) -> Self {
+        Self {
+            first_seen: uses.first_seen,
+            last_seen: uses.last_seen,
+            counts: Counts::of(uses),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Address {
+    ip: IpAddr,
+    port: u16,
+}
+
+fn address(address: Option<SocketAddr>) -> Option<Address> {
+    address.map(|address| Address {
+        ip: address.ip(),
+        port: address.port(),
+    })
+}
+
+#[derive(Serialize)]
+struct ServiceRow<'a> {
+    host: &'a str,
+    direction: Direction,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<Address>,
+    users: usize,
+    #[serde(flatten)]
+    uses: Times,
+    members: Vec<MemberRow<'a>>,
+}
+
+#[derive(Serialize)]
+struct MemberRow<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<IpAddr>,
+    processes: BTreeSet<&'a str>,
+    source: Source,
+    #[serde(flatten)]
+    uses: Times,
+}
+
+#[derive(Serialize)]
+struct RelationRow<'a> {
+    host: &'a str,
+    direction: Direction,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<Address>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    process: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<u32>,
+    source: Source,
+    #[serde(flatten)]
+    uses: Times,
+}
+
+/// One line.
+pub(super) fn write(shown: &Shown, view: View, time: WallTime) -> String {
+    let services = match view {
+        View::OneToMany => shown.services(),
+        View::OneToOne => Vec::new(),
+    };
+    let mut counts = Counts::default();
+    for (_, uses) in &shown.relations {
+        counts.connections = counts.connections.saturating_add(uses.connections);
+        counts.older = counts.older.saturating_add(uses.older);
+        counts.failures = counts.failures.saturating_add(uses.failures);
+        counts.tx = counts.tx.saturating_add(uses.tx);
+        counts.rx = counts.rx.saturating_add(uses.rx);
+    }
+    let whole = Whole {
+        v: SCHEMA_VERSION,
+        event: "map",
+        time,
+        services: (view == View::OneToMany).then(|| services.iter().map(service_row).collect()),
+        relations: (view == View::OneToOne)
+            .then(|| shown.relations.iter().map(relation_row).collect()),
+        total: Total {
+            relations: shown.relations.len(),
+            peers: shown.addresses().len(),
+            counts,
+        },
+        loopback_hidden: shown.loopback_hidden,
+        forgotten: shown.forgotten,
+    };
+    let text = serde_json::to_string(&whole);
+    text.expect("memory takes every write, and there are no map keys that are not text") + "\n"
+}
+
+fn service_row(service: &Service) -> ServiceRow<'_> {
+    ServiceRow {
+        host: &service.host,
+        direction: service.direction,
+        service: address(service.address),
+        users: service.users(),
+        uses: Times::of(&service.uses),
+        members: service.members.iter().map(member_row).collect(),
+    }
+}
+
+fn member_row(member: &Member) -> MemberRow<'_> {
+    MemberRow {
+        peer: member.peer,
+        processes: member.processes.iter().map(AsRef::as_ref).collect(),
+        source: member.source,
+        uses: Times::of(&member.uses),
+    }
+}
+
+fn relation_row((relation, uses): &(Relation, Uses)) -> RelationRow<'_> {
+    RelationRow {
+        host: &relation.host,
+        direction: relation.direction,
+        service: address(relation.service),
+        peer: relation.peer,
+        process: relation.process.as_deref(),
+        pid: uses.pid,
+        uid: uses.uid,
+        source: relation.source,
+        uses: Times::of(uses),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::map::view::Filter;
+    use crate::map::view::samples::{NOON, map};
+
+    fn value(view: View) -> Value {
+        let shown = Shown::of(map(), &Filter::default());
+        let text = write(&shown, view, NOON);
+        assert_eq!(text.matches('\n').count(), 1);
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn services_have_their_members_and_sums() {
+        let map = value(View::OneToMany);
+        assert_eq!(map["event"], "map");
+        assert!(map.get("relations").is_none());
+        let service = &map["services"][1];
+        assert_eq!(service["service"]["ip"], "10.0.0.5");
+        assert_eq!(
+            (&service["users"], &service["connections"]),
+            (&2.into(), &6.into())
+        );
+        assert_eq!(service["members"][1]["processes"][0], "apache");
+        assert_eq!(map["total"]["relations"], 7);
+        assert_eq!(map["loopback_hidden"], 2);
+    }
+
+    #[test]
+    fn relations_leave_out_what_is_not_known() {
+        let map = value(View::OneToOne);
+        let rows = map["relations"].as_array().unwrap();
+        assert_eq!(rows.len(), 7);
+        let imported = rows.iter().find(|row| row["source"] == "imported").unwrap();
+        for absent in ["service", "process", "pid", "uid"] {
+            assert!(imported.get(absent).is_none(), "{absent}");
+        }
+        let outbound = rows.iter().find(|row| row["direction"] == "outbound");
+        assert!(outbound.unwrap().get("peer").is_none());
+    }
+}
