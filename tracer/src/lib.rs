@@ -12,6 +12,7 @@
 //! | [`publish`], [`sink`] | records to bytes to where they go | tables |
 //! | [`report`], [`conclude`] | tables to text or JSON, exit code | records |
 //! | [`run`] | the loop over ring, timer and stop | how any of these work |
+//! | [`replay`] | recorded lines to the same tables | the kernel |
 //! | [`doctor`] | what this machine gives, tried out on a connection of its own | the rest of the system |
 
 pub mod aggregate;
@@ -36,6 +37,7 @@ pub mod preflight;
 pub mod publish;
 pub mod reconcile;
 pub mod record;
+pub mod replay;
 pub mod report;
 pub mod run;
 pub mod say;

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use tracer::cli::Command;
-use tracer::{cli, doctor, exit, run, say};
+use tracer::{cli, doctor, exit, replay, run, say};
 
 fn main() -> ExitCode {
     let command = cli::parse();
@@ -17,6 +17,7 @@ fn main() -> ExitCode {
                 match command {
                     Command::Trace(options) => run::run(*options).await,
                     Command::Doctor(options) => doctor::run(options).await,
+                    Command::Replay(options) => replay::run(*options).await,
                 }
             });
             // A writer that is stuck in a dead consumer must not hold the process back.

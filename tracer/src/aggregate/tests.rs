@@ -52,13 +52,11 @@ fn with_bytes(mut record: Record, tx: u64, rx: u64, users: Vec<User>) -> Record 
 fn run() -> Run {
     Run {
         time: WallTime(0),
-        host: "host".into(),
-        duration_ns: 1,
-        backend: "test".to_owned(),
-        accounting: "process",
-        not_attached: Vec::new(),
-        loss: Loss::default(),
+        host: Some("host".into()),
+        traced: None,
+        loss: Some(Loss::default()),
         kernel: None,
+        replay: None,
     }
 }
 

@@ -1,19 +1,21 @@
 //! What this program does: trace, unless something else is asked for by name.
 
-use super::doctor;
+use super::{UsageError, doctor, replay};
 use crate::options::Options;
 
 /// What else than tracing can be asked for.
 #[derive(clap::Subcommand)]
 pub(super) enum Verb {
     Doctor(doctor::Args),
+    Replay(Box<replay::Args>),
 }
 
 impl Verb {
-    pub(super) fn command(self) -> Command {
-        match self {
+    pub(super) fn command(self) -> Result<Command, UsageError> {
+        Ok(match self {
             Self::Doctor(args) => Command::Doctor(args.options()),
-        }
+            Self::Replay(args) => Command::Replay(Box::new(args.options()?)),
+        })
     }
 }
 
@@ -24,4 +26,6 @@ pub enum Command {
     Trace(Box<Options>),
     /// What can be traced here.
     Doctor(crate::doctor::Options),
+    /// The tables of recorded connections.
+    Replay(Box<crate::replay::Options>),
 }

@@ -4,5 +4,8 @@ pub mod json;
 mod kernel;
 mod loss;
 mod other;
+mod replay;
 mod table;
 pub mod text;
+
+pub(crate) use text::counted;
