@@ -62,6 +62,10 @@ pub enum LineError {
 
 /// The record in `line`; `hosts` makes one text of all that are equal.
 pub fn parse(line: &[u8], hosts: &mut Hosts) -> Result<Record, LineError> {
+    // serde would take an array of the fields, too.
+    if line.first() != Some(&b'{') {
+        return Err(LineError::Impossible("no JSON object"));
+    }
     match serde_json::from_slice::<Line<'_>>(line) {
         Ok(parsed) if parsed.v == u64::from(SCHEMA_VERSION) => parsed.record(hosts),
         Ok(parsed) => Err(LineError::Version(parsed.v)),
