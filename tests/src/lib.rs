@@ -9,6 +9,7 @@
 //! | [`namespace`] | a network namespace per test, so that tests cannot see each other |
 //! | [`generator`] | runs a workload in a namespace |
 //! | [`tracer`] | runs conntracer and collects what it wrote |
+//! | [`replay`] | runs `conntracer replay` on recorded files |
 //! | [`kept`] | what a tracer that runs keeps: entries of its kernel maps, memory |
 //! | [`compare`] | records against truth |
 //! | [`grade`] | how right the records of one path are |
@@ -35,6 +36,7 @@ pub mod kept;
 pub mod load;
 pub mod namespace;
 pub mod peers;
+pub mod replay;
 pub mod tables;
 pub mod tool;
 pub mod tracer;
