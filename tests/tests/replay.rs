@@ -192,7 +192,7 @@ fn record(host: &str, seq: u64) -> Value {
 }
 
 /// As conntracer writes it, the version first.
-fn text(mut record: Value) -> String {
+fn as_written(mut record: Value) -> String {
     let fields = record.as_object_mut().expect("an object");
     let version = fields.remove("v");
     let rest = record.to_string();
@@ -205,7 +205,7 @@ fn text(mut record: Value) -> String {
 fn lines(records: impl IntoIterator<Item = Value>) -> String {
     records
         .into_iter()
-        .map(|record| text(record) + "\n")
+        .map(|record| as_written(record) + "\n")
         .collect()
 }
 
@@ -317,7 +317,7 @@ fn truncated_and_foreign_lines_are_named_and_counted_and_the_rest_goes_on() {
     let good = |seq| record("box", seq);
     let mut newer = good(1);
     newer["v"] = json!(2);
-    let half = text(good(2));
+    let half = as_written(good(2));
     let half = &half[..half.len() / 2];
     let mixed = [
         lines([good(3)]),
@@ -492,7 +492,7 @@ fn json_lines_pass_as_they_are_and_live_lines_as_a_run_shows_them() {
     let file = folder.file("c", text.to_owned() + "junk\n");
     let json = replay("--format json --port 80", &[&file]);
     let written: Vec<_> = json.stdout.lines().collect();
-    assert_eq!((written.len(), written[0]), (2, &*text(strange)));
+    assert_eq!((written.len(), written[0]), (2, &*as_written(strange)));
     assert!(written[1].contains(r"\\u{9b}2J\\u{202e}"), "{}", written[1]);
     assert_tables(&json.stderr);
     // What was written is read again.
