@@ -489,7 +489,7 @@ fn json_lines_pass_as_they_are_and_live_lines_as_a_run_shows_them() {
     let mut other = record("box", 3);
     other["local"]["port"] = json!(443);
     let text = lines([strange.clone(), hostile, other]);
-    let file = folder.file("c", text.to_owned() + "junk\n");
+    let file = folder.file("c", text.clone() + "junk\n");
     let json = replay("--format json --port 80", &[&file]);
     let written: Vec<_> = json.stdout.lines().collect();
     assert_eq!((written.len(), written[0]), (2, &*as_written(strange)));

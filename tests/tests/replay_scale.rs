@@ -91,7 +91,7 @@ fn timed(options: &str, path: &Path) -> (Replayed, Duration, Duration) {
     };
     let (before, start) = (cpu(), Instant::now());
     let replayed = replay(options, &[path]).clean();
-    (replayed, cpu() - before, start.elapsed())
+    (replayed, cpu().saturating_sub(before), start.elapsed())
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! Nothing here grows for ever: each table keeps to a number of rows, and [`Tally`] has one a
 //! network namespace, whose numbers the kernel uses again.
 
+mod finished;
 mod hosts;
 mod rows;
 
@@ -17,9 +18,8 @@ use tracer_common::folded::{FoldedKey, FoldedTotals};
 use crate::names::escape;
 use crate::reconcile::{Reconciliation, Tally};
 use crate::record::{Direction, EventKind, Record, SCHEMA_VERSION, WallTime};
-use crate::summary::{
-    Counts, Loss, Others, PeerRow, PortRow, ProcessRow, Replayed, Summary, Traced,
-};
+use crate::summary::{Counts, Loss, Others, Replayed, Summary, Traced};
+use finished::{peer_rows, port_row, process_rows};
 use hosts::Hosts;
 use rows::Rows;
 
@@ -228,22 +228,19 @@ impl Aggregate {
         if counts == Counts::default() {
             return;
         }
-        match who {
-            Some(who) => {
-                let (pid, start_ns) = who.key;
-                self.processes
-                    .add((host, pid, start_ns), counts, || ProcessLabel {
-                        name: who.name.clone(),
-                        uid: who.uid,
-                    });
+        if let Some(who) = who {
+            let (pid, start_ns) = who.key;
+            let label = || ProcessLabel {
+                name: who.name.clone(),
+                uid: who.uid,
+            };
+            self.processes.add((host, pid, start_ns), counts, label);
+        } else {
+            let host = host as usize;
+            if self.nobody.len() <= host {
+                self.nobody.resize(host + 1, Counts::default());
             }
-            None => {
-                let host = host as usize;
-                if self.nobody.len() <= host {
-                    self.nobody.resize(host + 1, Counts::default());
-                }
-                self.nobody[host] += counts;
-            }
+            self.nobody[host] += counts;
         }
     }
 
@@ -316,83 +313,6 @@ struct Row<'a> {
     peer: Option<IpAddr>,
     owner: Option<Who<'a>>,
     counts: Counts,
-}
-
-fn port_row(hosts: &Hosts, (key, row): (PortKey, rows::Row<()>)) -> PortRow {
-    PortRow {
-        host: hosts.of_row(key.host),
-        port: key.port,
-        direction: key.direction,
-        netns: key.netns,
-        at_least: row.at_least,
-        counts: row.counts,
-    }
-}
-
-fn peer_rows(
-    hosts: &Hosts,
-    peers: Vec<(PeerKey, rows::Row<()>)>,
-    without: BTreeMap<u32, Counts>,
-) -> Vec<PeerRow> {
-    let row = |(host, ip, netns), at_least, counts| PeerRow {
-        host: hosts.of_row(host),
-        ip,
-        netns,
-        at_least,
-        counts,
-    };
-    let mut rows: Vec<_> = peers
-        .into_iter()
-        .map(|((host, ip, netns), kept)| row((host, Some(ip), netns), kept.at_least, kept.counts))
-        .collect();
-    for (netns, counts) in without {
-        rows.insert(
-            place(&rows, &counts, |row| &row.counts),
-            row((THIS_HOST, None, netns), false, counts),
-        );
-    }
-    rows
-}
-
-fn process_rows(
-    hosts: &Hosts,
-    processes: Vec<(ProcessKey, rows::Row<ProcessLabel>)>,
-    nobody: Vec<Counts>,
-) -> Vec<ProcessRow> {
-    let mut rows: Vec<_> = processes
-        .into_iter()
-        .map(|((host, pid, start_ns), kept)| ProcessRow {
-            host: hosts.of_row(host),
-            pid: Some(pid),
-            name: Some(kept.label.name),
-            uid: Some(kept.label.uid),
-            start_ns: Some(start_ns),
-            at_least: kept.at_least,
-            counts: kept.counts,
-        })
-        .collect();
-    for (host, counts) in (0..).zip(nobody) {
-        if counts == Counts::default() {
-            continue;
-        }
-        let row = ProcessRow {
-            host: hosts.of_row(host),
-            pid: None,
-            name: None,
-            uid: None,
-            start_ns: None,
-            at_least: false,
-            counts,
-        };
-        rows.insert(place(&rows, &counts, |row| &row.counts), row);
-    }
-    rows
-}
-
-/// Where among sorted rows one without a key belongs: before those that are as busy.
-fn place<T>(rows: &[T], counts: &Counts, counts_of: impl Fn(&T) -> &Counts) -> usize {
-    let busy = |counts: &Counts| (counts.connections(), counts.bytes());
-    rows.partition_point(|row| busy(counts_of(row)) > busy(counts))
 }
 
 /// The port that says what the connection is for.

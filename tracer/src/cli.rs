@@ -75,10 +75,6 @@ Exit codes: 0 clean, 1 failure, 2 wrong usage.";
 /// port, process and peer. Options that select connections must all fit. Needs root, or the
 /// capabilities `CAP_BPF` and `CAP_PERFMON`.
 #[derive(Parser)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a switch of the command line"
-)]
 #[command(name = "conntracer", bin_name = "conntracer", version, after_help = EXAMPLES, max_term_width = 100)]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 struct Args {

@@ -105,9 +105,9 @@ impl Stream {
         })
     }
 
-    fn write(&mut self, record: &Record, line: &[u8]) -> io::Result<()> {
+    fn write(&mut self, record: &Record, json: &[u8]) -> io::Result<()> {
         match &mut self.shape {
-            Shape::Lines => write_line(record, line, &mut self.chunk),
+            Shape::Lines => write_line(record, json, &mut self.chunk),
             Shape::Live(live) => {
                 live.record(record, &mut self.chunk);
             }

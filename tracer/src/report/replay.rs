@@ -92,7 +92,8 @@ mod tests {
 
     #[test]
     fn everything_left_out_has_its_own_sentence() {
-        let cases: [(fn(&mut Replayed), &str, bool); 6] = [
+        type Case = (fn(&mut Replayed), &'static str, bool);
+        let cases: [Case; 6] = [
             (|it| it.truncated = 1, "missing: 1 line, cut short", true),
             (|it| it.foreign = 7, "missing: 7 lines, no record", true),
             (|it| it.damaged_files = 1, "missing: 1 file, damaged", true),
