@@ -10,6 +10,7 @@
 //! | [`generator`] | runs a workload in a namespace |
 //! | [`tracer`] | runs conntracer and collects what it wrote |
 //! | [`listing`] | runs `conntracer list` on connections of its own |
+//! | [`replay`] | runs `conntracer replay` on recorded files |
 //! | [`kept`] | what a tracer that runs keeps: entries of its kernel maps, memory |
 //! | [`mapped`] | the map that a tracer keeps, and what shows it |
 //! | [`compare`] | records against truth |
@@ -39,6 +40,7 @@ pub mod load;
 pub mod mapped;
 pub mod namespace;
 pub mod peers;
+pub mod replay;
 pub mod tables;
 pub mod tool;
 pub mod tracer;

@@ -116,12 +116,10 @@ fn established(number: u64, peers: u64) -> Connection {
 fn run() -> tracer::aggregate::Run {
     tracer::aggregate::Run {
         time: tracer::record::WallTime(0),
-        host: "host".into(),
-        duration_ns: 1,
-        accounting: "process",
-        backend: "none".to_owned(),
-        not_attached: Vec::new(),
-        loss: tracer::summary::Loss::default(),
+        host: None,
+        traced: None,
+        loss: None,
         kernel: None,
+        replay: None,
     }
 }

@@ -4,6 +4,8 @@
 //! Nothing here grows for ever: each table keeps to a number of rows, and [`Tally`] has one a
 //! network namespace, whose numbers the kernel uses again.
 
+mod finished;
+mod hosts;
 mod rows;
 
 use std::collections::BTreeMap;
@@ -16,18 +18,21 @@ use tracer_common::folded::{FoldedKey, FoldedTotals};
 use crate::names::escape;
 use crate::reconcile::{Reconciliation, Tally};
 use crate::record::{Direction, EventKind, Record, SCHEMA_VERSION, WallTime};
-use crate::summary::{Counts, Loss, Others, PeerRow, PortRow, ProcessRow, Summary};
+use crate::summary::{Counts, Loss, Others, Replayed, Summary, Traced};
+use finished::{peer_rows, port_row, process_rows};
+use hosts::Hosts;
 use rows::Rows;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct PortKey {
+    host: u32,
     netns: u32,
     direction: Direction,
     port: u16,
 }
 
-/// A process for good: numbers are reused, (number, start) is not.
-type ProcessKey = (u32, u64);
+/// A process for good: on one host numbers are reused, (number, start) is not.
+type ProcessKey = (u32, u32, u64);
 
 /// As it was when it was first seen; it may execute another program and become another user.
 #[derive(Clone, Debug)]
@@ -36,43 +41,61 @@ struct ProcessLabel {
     uid: u32,
 }
 
-/// An address in a network namespace.
-type PeerKey = (IpAddr, u32);
+/// An address in a network namespace of a host.
+type PeerKey = (u32, IpAddr, u32);
 
 /// The tables while they grow.
 #[derive(Debug)]
 pub struct Aggregate {
+    hosts: Hosts,
     ports: Rows<PortKey, ()>,
     processes: Rows<ProcessKey, ProcessLabel>,
-    /// What no process is known for.
-    nobody: Counts,
+    /// What no process is known for, by host.
+    nobody: Vec<Counts>,
     peers: Rows<PeerKey, ()>,
     /// Connections whose peer was not kept, by network namespace.
     without_peer: BTreeMap<u32, Counts>,
     total: Counts,
     /// For [`crate::reconcile`].
     pub seen: Tally,
+    /// The records are made here and now, so that their network namespaces are few.
+    is_live: bool,
 }
 
 impl Aggregate {
     /// Empty tables that will have at most `max_rows` rows each, and one for the rest.
     pub fn new(max_rows: usize) -> Self {
         Self {
+            hosts: Hosts::default(),
             ports: Rows::new(max_rows),
             processes: Rows::new(max_rows),
-            nobody: Counts::default(),
+            nobody: Vec::new(),
             peers: Rows::new(max_rows),
             without_peer: BTreeMap::new(),
             total: Counts::default(),
             seen: Tally::default(),
+            is_live: true,
+        }
+    }
+
+    /// The same for recorded records, which the kernel's counters of here and now do not tell of.
+    #[must_use]
+    pub fn of_recorded(max_rows: usize) -> Self {
+        Self {
+            is_live: false,
+            ..Self::new(max_rows)
         }
     }
 
     /// Counts a record, if it carries totals.
     pub fn add(&mut self, record: &Record) {
-        self.seen.add(record);
+        if self.is_live {
+            self.seen.add(record);
+        }
         let Some(counts) = counts(record) else { return };
+        let host = self.hosts.number(&record.host);
         self.count(&Row {
+            host,
             direction: record.direction,
             netns: record.netns,
             port: service_port(record),
@@ -92,6 +115,7 @@ impl Aggregate {
                 uid: user.uid,
             };
             self.credit(
+                host,
                 Some(who),
                 Counts {
                     tx: user.tx,
@@ -107,6 +131,7 @@ impl Aggregate {
         );
         if tx | rx != 0 {
             self.credit(
+                host,
                 None,
                 Counts {
                     tx,
@@ -117,7 +142,7 @@ impl Aggregate {
         }
     }
 
-    /// Counts connections that were kept as sums only. Who moved the bytes that their owner did not
+    /// Counts connections of this host that were kept as sums only. Who moved the bytes that their owner did not
     /// is not known.
     pub fn add_folded(&mut self, key: &FoldedKey, totals: &FoldedTotals) {
         self.seen.add_folded(key, totals);
@@ -149,6 +174,7 @@ impl Aggregate {
         };
         let owner = accepted.then_some(who);
         self.count(&Row {
+            host: THIS_HOST,
             direction: if inbound {
                 Direction::Inbound
             } else {
@@ -170,23 +196,25 @@ impl Aggregate {
             rx: totals.rx.saturating_sub(totals.owner_rx),
             ..Counts::default()
         };
-        self.credit(owner, by_owner);
-        self.credit(None, by_others);
+        self.credit(THIS_HOST, owner, by_owner);
+        self.credit(THIS_HOST, None, by_others);
     }
 
     fn count(&mut self, row: &Row<'_>) {
         self.total += row.counts;
         let port = PortKey {
+            host: row.host,
             netns: row.netns,
             direction: row.direction,
             port: row.port,
         };
         self.ports.add(port, row.counts, || ());
         match row.peer {
-            Some(ip) => self.peers.add((ip, row.netns), row.counts, || ()),
+            Some(ip) => self.peers.add((row.host, ip, row.netns), row.counts, || ()),
             None => *self.without_peer.entry(row.netns).or_default() += row.counts,
         }
         self.credit(
+            row.host,
             row.owner,
             Counts {
                 tx: 0,
@@ -196,69 +224,78 @@ impl Aggregate {
         );
     }
 
-    fn credit(&mut self, who: Option<Who<'_>>, counts: Counts) {
+    fn credit(&mut self, host: u32, who: Option<Who<'_>>, counts: Counts) {
         if counts == Counts::default() {
             return;
         }
-        match who {
-            Some(who) => self.processes.add(who.key, counts, || ProcessLabel {
+        if let Some(who) = who {
+            let (pid, start_ns) = who.key;
+            let label = || ProcessLabel {
                 name: who.name.clone(),
                 uid: who.uid,
-            }),
-            None => self.nobody += counts,
+            };
+            self.processes.add((host, pid, start_ns), counts, label);
+        } else {
+            let host = host as usize;
+            if self.nobody.len() <= host {
+                self.nobody.resize(host + 1, Counts::default());
+            }
+            self.nobody[host] += counts;
         }
     }
 
     /// The tables, busiest rows first; rows that are equally busy are in the order of their key.
     pub fn finish(self, run: Run) -> Summary {
+        let hosts = &self.hosts;
         let (ports, other_ports) = self.ports.finish();
         let (processes, other_processes) = self.processes.finish();
         let (peers, other_peers) = self.peers.finish();
+        let mut unattributed = Counts::default();
+        self.nobody
+            .iter()
+            .for_each(|counts| unattributed += *counts);
         Summary {
             v: SCHEMA_VERSION,
             event: "summary",
             time: run.time,
-            host: run.host,
-            duration_ns: run.duration_ns,
-            backend: run.backend,
-            accounting: run.accounting,
-            not_attached: run.not_attached,
-            ports: ports.into_iter().map(port_row).collect(),
-            processes: process_rows(processes, self.nobody),
-            peers: peer_rows(peers, self.without_peer),
+            host: run.host.or_else(|| hosts.only().cloned()),
+            traced: run.traced,
+            ports: ports.into_iter().map(|row| port_row(hosts, row)).collect(),
+            processes: process_rows(hosts, processes, self.nobody),
+            peers: peer_rows(hosts, peers, self.without_peer),
             other: Others {
                 ports: other_ports,
                 processes: other_processes,
                 peers: other_peers,
             },
             total: self.total,
-            unattributed_tx: self.nobody.tx,
-            unattributed_rx: self.nobody.rx,
+            unattributed_tx: unattributed.tx,
+            unattributed_rx: unattributed.rx,
             loss: run.loss,
             kernel: run.kernel,
+            replay: run.replay,
         }
     }
 }
+
+/// The number of the host in a run whose records are made here.
+const THIS_HOST: u32 = 0;
 
 /// Facts of the run that the records do not carry.
 #[derive(Clone, Debug)]
 pub struct Run {
     /// When it ended.
     pub time: WallTime,
-    /// Host name.
-    pub host: Arc<str>,
-    /// How long it was.
-    pub duration_ns: u64,
-    /// How the hooks were attached.
-    pub backend: String,
-    /// See [`Summary`].
-    pub accounting: &'static str,
-    /// Optional programs that could not be.
-    pub not_attached: Vec<&'static str>,
-    /// What is missing.
-    pub loss: Loss,
+    /// Host name; `None` = that of the records, if all are of one.
+    pub host: Option<Arc<str>>,
+    /// How it traced; `None` = not known.
+    pub traced: Option<Traced>,
+    /// What is missing; `None` = not known.
+    pub loss: Option<Loss>,
     /// What the kernel counted; `None` = not comparable.
     pub kernel: Option<Reconciliation>,
+    /// What was read, of a replay.
+    pub replay: Option<Replayed>,
 }
 
 #[derive(Clone, Copy)]
@@ -269,77 +306,13 @@ struct Who<'a> {
 }
 
 struct Row<'a> {
+    host: u32,
     direction: Direction,
     netns: u32,
     port: u16,
     peer: Option<IpAddr>,
     owner: Option<Who<'a>>,
     counts: Counts,
-}
-
-fn port_row((key, row): (PortKey, rows::Row<()>)) -> PortRow {
-    PortRow {
-        port: key.port,
-        direction: key.direction,
-        netns: key.netns,
-        at_least: row.at_least,
-        counts: row.counts,
-    }
-}
-
-fn peer_rows(peers: Vec<(PeerKey, rows::Row<()>)>, without: BTreeMap<u32, Counts>) -> Vec<PeerRow> {
-    let row = |(ip, netns), at_least, counts| PeerRow {
-        ip,
-        netns,
-        at_least,
-        counts,
-    };
-    let mut rows: Vec<_> = peers
-        .into_iter()
-        .map(|((ip, netns), kept)| row((Some(ip), netns), kept.at_least, kept.counts))
-        .collect();
-    for (netns, counts) in without {
-        rows.insert(
-            place(&rows, &counts, |row| &row.counts),
-            row((None, netns), false, counts),
-        );
-    }
-    rows
-}
-
-fn process_rows(
-    processes: Vec<(ProcessKey, rows::Row<ProcessLabel>)>,
-    nobody: Counts,
-) -> Vec<ProcessRow> {
-    let mut rows: Vec<_> = processes
-        .into_iter()
-        .map(|((pid, start_ns), kept)| ProcessRow {
-            pid: Some(pid),
-            name: Some(kept.label.name),
-            uid: Some(kept.label.uid),
-            start_ns: Some(start_ns),
-            at_least: kept.at_least,
-            counts: kept.counts,
-        })
-        .collect();
-    if nobody != Counts::default() {
-        let row = ProcessRow {
-            pid: None,
-            name: None,
-            uid: None,
-            start_ns: None,
-            at_least: false,
-            counts: nobody,
-        };
-        rows.insert(place(&rows, &nobody, |row| &row.counts), row);
-    }
-    rows
-}
-
-/// Where among sorted rows one without a key belongs: before those that are as busy.
-fn place<T>(rows: &[T], counts: &Counts, counts_of: impl Fn(&T) -> &Counts) -> usize {
-    let busy = |counts: &Counts| (counts.connections(), counts.bytes());
-    rows.partition_point(|row| busy(counts_of(row)) > busy(counts))
 }
 
 /// The port that says what the connection is for.

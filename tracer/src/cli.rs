@@ -2,9 +2,12 @@
 
 mod doctor;
 mod error;
+mod filter;
 mod list;
 mod map;
+mod replay;
 mod state;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod verb;
@@ -17,24 +20,17 @@ use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::bpf::programs::{Accounting, Backend};
-use crate::options::netns::parse_netns;
 use crate::options::ready_fd::take_ready_fd;
 use crate::options::values::{
-    MAX_MAX_CONNECTIONS, MAX_MAX_ROWS, ValueError, parse_count, parse_duration, parse_pids,
-    parse_ring_bytes, parse_uids,
+    MAX_MAX_CONNECTIONS, ValueError, parse_count, parse_duration, parse_ring_bytes,
 };
-use crate::options::{AcceptHooks, Events, FilterOptions, Options, OutputFormat};
-use crate::ports::PortSet;
-use crate::record::{Direction, Family};
+use crate::options::{AcceptHooks, Events, Options, OutputFormat};
 pub use error::UsageError;
+use filter::FilterArgs;
+use tables::TableArgs;
 pub use verb::Command;
 use verb::Verb;
 
-const FAMILIES: &[(&str, Family)] = &[("ipv4", Family::Ipv4), ("ipv6", Family::Ipv6)];
-const DIRECTIONS: &[(&str, Direction)] = &[
-    ("inbound", Direction::Inbound),
-    ("outbound", Direction::Outbound),
-];
 const FORMATS: &[(&str, OutputFormat)] =
     &[("live", OutputFormat::Live), ("json", OutputFormat::Json)];
 /// `None` = auto. Under a name of its own, because clap takes `Option` for an argument that may be
@@ -73,6 +69,7 @@ Examples:
                                               records and tables for other programs
   conntracer --state web.map --quiet          who uses what, kept over days
   conntracer map --state web.map              shows that
+  conntracer replay c.jsonl.gz --port 443     tables of recorded connections
   conntracer doctor                           what can be traced here, tried out
   conntracer list                             the TCP sockets there are now
 
@@ -84,62 +81,14 @@ Exit codes: 0 clean, 1 failure, 2 wrong usage.";
 /// port, process and peer. Options that select connections must all fit. Needs root, or the
 /// capabilities `CAP_BPF` and `CAP_PERFMON`.
 #[derive(Parser)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a switch of the command line"
-)]
 #[command(name = "conntracer", bin_name = "conntracer", version, after_help = EXAMPLES, max_term_width = 100)]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 struct Args {
     #[command(subcommand)]
     verb: Option<Verb>,
 
-    #[arg(long = "port", value_name = "PORTS", help_heading = SELECT, allow_hyphen_values = true,
-        help = "Trace connections with these local ports: numbers and ranges, as in 80,8000-8100; \
-                may be repeated. Default: all.")]
-    ports: Vec<String>,
-
-    #[arg(long, value_name = "PORTS", help_heading = SELECT, allow_hyphen_values = true,
-        help = "Trace connections with these ports on the peer's side, written likewise. \
-                Default: all.")]
-    remote_port: Vec<String>,
-
-    #[arg(short, long, value_name = "PIDS", help_heading = SELECT, allow_hyphen_values = true,
-        help = "Trace connections that these processes opened or accepted: process ids, as in \
-                812,813; may be repeated. Default: all.")]
-    pid: Vec<String>,
-
-    #[arg(long, value_name = "UIDS", help_heading = SELECT, allow_hyphen_values = true,
-        help = "Trace connections of processes of these users: numeric ids, as in 33,1000; may \
-                be repeated. Default: all.")]
-    uid: Vec<String>,
-
-    #[arg(long, value_name = "FAMILY", help_heading = SELECT, value_parser = choice(FAMILIES),
-        help = "Trace one IP version; IPv4 on an IPv6 socket counts as IPv4. Default: both.")]
-    family: Option<Family>,
-
-    #[arg(short = '4', help_heading = SELECT, conflicts_with_all = ["ipv6", "family"],
-        help = "Short for --family ipv4.")]
-    ipv4: bool,
-
-    #[arg(short = '6', help_heading = SELECT, conflicts_with = "family",
-        help = "Short for --family ipv6.")]
-    ipv6: bool,
-
-    #[arg(long, value_name = "DIRECTION", help_heading = SELECT, value_parser = choice(DIRECTIONS),
-        help = "Trace connections that this host accepted (inbound) or opened (outbound). \
-                Default: both.")]
-    direction: Option<Direction>,
-
-    #[arg(long, value_name = "NETNS", help_heading = SELECT, allow_hyphen_values = true,
-        help = "Trace this network namespace: its inode number, `self`, or a path such as \
-                /proc/PID/ns/net or /run/netns/NAME; may be repeated. Default: all.")]
-    netns: Vec<String>,
-
-    #[arg(long, help_heading = SELECT,
-        help = "Leave out connections over the loopback device, also those between this host's \
-                own addresses. Default: they are traced.")]
-    no_loopback: bool,
+    #[command(flatten)]
+    filter: FilterArgs,
 
     #[arg(long, value_name = "TIME", help_heading = OUTPUT, allow_hyphen_values = true,
         help = "Stop after this time: seconds, or with units as in 90s, 5m or 1h30m. \
@@ -155,26 +104,14 @@ struct Args {
         help = "Append the records to this file, readable by its owner only. Default: stdout.")]
     output: Option<PathBuf>,
 
-    #[arg(long, value_name = "FILE", help_heading = OUTPUT,
-        help = "Write the tables to this file, as JSON if it ends in .json. Default: stdout, or \
-                stderr with --format json.")]
-    summary: Option<PathBuf>,
-
     #[arg(long, value_name = "EVENTS", help_heading = OUTPUT, value_parser = choice(EVENTS),
         default_value = "traffic",
         help = "Report the start and end of connections only (lifecycle), also the traffic of \
                 each once a second (traffic), or also every single send and receive (io).")]
     events: Events,
 
-    #[arg(long, value_name = "ROWS", help_heading = OUTPUT, allow_hyphen_values = true,
-        default_value = "20", help = "Print at most this many rows in each table.")]
-    top: String,
-
-    #[arg(long, value_name = "ROWS", help_heading = MACHINE, allow_hyphen_values = true,
-        default_value = "100000",
-        help = "Keep at most this many rows a table, each of about 150 bytes; beyond, the least \
-                busy are added up in one row named (other), and totals stay exact.")]
-    max_rows: String,
+    #[command(flatten)]
+    tables: TableArgs,
 
     #[arg(short, long, help_heading = OUTPUT,
         help = "Write no records, only the tables at the end. Default: both.")]
@@ -256,11 +193,11 @@ where
 
 impl Args {
     fn check(self) -> Result<Options, UsageError> {
-        let filter = self.filter()?;
+        let filter = self.filter.check()?;
+        let tables = self.tables.check()?;
         let output = file("--output", self.output)?;
-        let summary = file("--summary", self.summary)?;
         if let Some(output) = &output
-            && Some(output) == summary.as_ref()
+            && Some(output) == tables.summary.as_ref()
         {
             let problem = "--output writes there too; give each its own file";
             return Err(UsageError::invalid(
@@ -271,7 +208,7 @@ impl Args {
         }
         let map = self.map.check()?;
         let report = map.report.as_ref().map(|report| &report.path);
-        let mut taken: Vec<_> = [&output, &summary].into_iter().flatten().collect();
+        let mut taken: Vec<_> = [&output, &tables.summary].into_iter().flatten().collect();
         for (option, path) in [("--state", map.state.as_ref()), ("--report", report)] {
             let Some(path) = path else { continue };
             if taken.contains(&path) {
@@ -296,14 +233,12 @@ impl Args {
         let connections = one("--max-connections", &self.max_connections, |n| {
             count(n, most)
         })?;
-        let max_rows = one("--max-rows", &self.max_rows, |n| count(n, MAX_MAX_ROWS))?;
-        let top = one("--top", &self.top, |n| count(n, 1_000_000))?;
         Ok(Options {
             filter,
             duration: optional("--duration", self.duration.as_ref(), parse_duration)?,
             format: self.format,
             output,
-            summary,
+            summary: tables.summary,
             quiet: self.quiet,
             strict: self.strict,
             ring_bytes: one("--ring-size", &self.ring_size, |size| {
@@ -314,42 +249,14 @@ impl Args {
             accounting: self.accounting,
             accept_hooks: self.accept_hooks,
             events: self.events,
-            top: usize::try_from(top).unwrap_or(usize::MAX),
-            max_rows: usize::try_from(max_rows).unwrap_or(usize::MAX),
+            top: tables.top,
+            max_rows: tables.max_rows,
             debug: self.debug,
             map,
             // Last: a descriptor is taken over only if all else is right.
             ready_fd: optional("--ready-fd", self.ready_fd.as_ref(), take_ready_fd)?,
         })
     }
-
-    fn filter(&self) -> Result<FilterOptions, UsageError> {
-        let family = match (self.ipv4, self.ipv6) {
-            (true, _) => Some(Family::Ipv4),
-            (_, true) => Some(Family::Ipv6),
-            _ => self.family,
-        };
-        let mut filter = FilterOptions {
-            local_ports: port_set("--port", &self.ports)?,
-            remote_ports: port_set("--remote-port", &self.remote_port)?,
-            pids: each("--pid", &self.pid, parse_pids)?.concat(),
-            uids: each("--uid", &self.uid, parse_uids)?.concat(),
-            family,
-            direction: self.direction,
-            netns: each("--netns", &self.netns, parse_netns)?,
-            loopback: !self.no_loopback,
-        };
-        filter
-            .normalize_ids()
-            .map_err(|error| UsageError::message(&error.to_string()))?;
-        Ok(filter)
-    }
-}
-
-fn port_set(option: &str, lists: &[String]) -> Result<Option<PortSet>, UsageError> {
-    let mut set = PortSet::default();
-    each(option, lists, |list| set.insert_list(list))?;
-    Ok((!set.is_empty()).then_some(set))
 }
 
 fn file(option: &str, path: Option<PathBuf>) -> Result<Option<PathBuf>, UsageError> {

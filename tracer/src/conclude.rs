@@ -1,6 +1,7 @@
 //! The end of a run: where the tables go, and the exit code.
 
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
 use bytes::BytesMut;
 
@@ -47,7 +48,7 @@ pub fn conclude(
         ));
     }
     if let Some(file) = file
-        && let Err(error) = file.write(&for_file(options, summary))
+        && let Err(error) = file.write(&for_file(options.summary.as_deref(), options.top, summary))
     {
         errors.push(format!("--summary: {error}"));
     }
@@ -64,7 +65,7 @@ pub fn conclude(
         ));
     }
     errors.extend(outcome.map_errors.iter().cloned());
-    if options.strict && summary.loss.is_lossy() {
+    if options.strict && summary.loss.is_some_and(|loss| loss.is_lossy()) {
         errors.push("--strict: something was lost, see the loss lines".to_owned());
     }
     if options.strict
@@ -78,7 +79,12 @@ pub fn conclude(
     if options.strict && outcome.hooks_missing {
         errors.push("--strict: not every hook is attached, see the notes at the start".to_owned());
     }
-    for error in &errors {
+    code(&errors)
+}
+
+/// Says what went wrong, and gives the exit code.
+pub fn code(errors: &[String]) -> u8 {
+    for error in errors {
         say(&format!("error: {error}"));
     }
     if errors.is_empty() {
@@ -88,11 +94,10 @@ pub fn conclude(
     }
 }
 
-fn for_file(options: &Options, summary: &Summary) -> Vec<u8> {
-    let is_json = options
-        .summary
-        .as_ref()
-        .and_then(|path| path.extension())
+/// The tables as `--summary` of this name has them.
+pub fn for_file(path: Option<&Path>, top: usize, summary: &Summary) -> Vec<u8> {
+    let is_json = path
+        .and_then(Path::extension)
         .is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
     if is_json {
         let mut json = BytesMut::new();
@@ -102,13 +107,14 @@ fn for_file(options: &Options, summary: &Summary) -> Vec<u8> {
         let style = Style {
             width: terminal::UNLIMITED,
             colour: false,
-            top: options.top,
+            top,
         };
         text(summary, &style).into_bytes()
     }
 }
 
-fn print(summary: &Summary, on_stdout: bool, top: usize) -> io::Result<()> {
+/// Prints the tables to stdout or stderr.
+pub fn print(summary: &Summary, on_stdout: bool, top: usize) -> io::Result<()> {
     if on_stdout {
         let mut stdout = io::stdout().lock();
         let style = Style {

@@ -15,6 +15,7 @@
 //! | [`run`] | the loop over ring, timer and stop | how any of these work |
 //! | [`address`] | what an address is, by IANA's registries | anything else |
 //! | [`list`] | the sockets there are now | the programs, records |
+//! | [`replay`] | recorded lines to the same tables | the kernel |
 //! | [`doctor`] | what this machine gives, tried out on a connection of its own | the rest of the system |
 
 pub mod address;
@@ -42,6 +43,7 @@ pub mod preflight;
 pub mod publish;
 pub mod reconcile;
 pub mod record;
+pub mod replay;
 pub mod report;
 pub mod run;
 pub mod say;

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use tracer::cli::Command;
-use tracer::{cli, doctor, exit, list, map, run, say};
+use tracer::{cli, doctor, exit, list, map, replay, run, say};
 
 fn main() -> ExitCode {
     let command = cli::parse();
@@ -19,6 +19,7 @@ fn main() -> ExitCode {
                     Command::Doctor(options) => doctor::run(options).await,
                     Command::List(options) => list::run(*options).await,
                     Command::Map(options) => map::command::run(&options),
+                    Command::Replay(options) => replay::run(*options).await,
                 }
             });
             // A writer that is stuck in a dead consumer must not hold the process back.

@@ -11,7 +11,24 @@ use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 /// Text of up to 24 bytes is not allocated.
 pub fn escape(bytes: &[u8]) -> CompactString {
     let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
-    if let Some(plain) = plain(bytes) {
+    visible(bytes, Backslash::Doubled)
+}
+
+/// The same for text that others say is escaped already, as in recorded files: what [`escape`] made
+/// stays as it is, anything that it would not have let through is escaped.
+pub fn tidy(text: &str) -> CompactString {
+    visible(text.as_bytes(), Backslash::Kept)
+}
+
+/// What becomes of a backslash: part of a name, or the start of an escape.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Backslash {
+    Doubled,
+    Kept,
+}
+
+fn visible(bytes: &[u8], backslash: Backslash) -> CompactString {
+    if let Some(plain) = plain(bytes, backslash) {
         return plain.into();
     }
     let mut out = CompactString::default();
@@ -22,7 +39,10 @@ pub fn escape(bytes: &[u8]) -> CompactString {
         for c in chunk.valid().chars() {
             let group = c.general_category_group();
             carries_marks = match group {
-                _ if c == '\\' => push(&mut out, "\\\\", false),
+                _ if c == '\\' => {
+                    let doubled = backslash == Backslash::Doubled;
+                    push(&mut out, if doubled { "\\\\" } else { "\\" }, false)
+                }
                 _ if is_invisible(c) => push_escaped(&mut out, c),
                 GeneralCategoryGroup::Mark if !carries_marks => push_escaped(&mut out, c),
                 GeneralCategoryGroup::Letter
@@ -42,8 +62,9 @@ pub fn escape(bytes: &[u8]) -> CompactString {
 }
 
 /// Names that need nothing done, which nearly all are: printable ASCII without a backslash.
-fn plain(bytes: &[u8]) -> Option<&str> {
-    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'\\';
+fn plain(bytes: &[u8], backslash: Backslash) -> Option<&str> {
+    let is_plain =
+        |byte: &u8| matches!(byte, b' '..=b'~') && (*byte != b'\\' || backslash == Backslash::Kept);
     let text = bytes.iter().all(is_plain).then_some(bytes)?;
     std::str::from_utf8(text).ok()
 }
@@ -127,6 +148,9 @@ mod tests {
         );
         let kept = bytes.split(|byte| *byte == 0).next().unwrap();
         assert_eq!(unescape(&text).as_deref(), Some(kept), "{text:?}");
+        assert_eq!(tidy(&text), text, "what is escaped stays as it is");
+        let raw = tidy(&String::from_utf8_lossy(bytes));
+        assert!(!raw.chars().any(is_dangerous), "{bytes:x?} became {raw:?}");
     }
 
     #[test]

@@ -26,6 +26,7 @@ use crate::reconcile::Watch;
 use crate::sink::file::open_summary;
 use crate::start;
 use crate::stop::Stop;
+use crate::summary::Traced;
 use crate::timer::Timer;
 use crate::track::Track;
 
@@ -126,17 +127,20 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
     let kernel = kernel.and_then(|kernel| kernel.conclude(&aggregate.seen, &loss));
     let summary = aggregate.finish(Run {
         time: clock::wall_time(clock::mono_ns(), clock::wall_offset_ns()),
-        host,
-        duration_ns: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
-        backend: tracer.backend.name().to_owned(),
-        accounting: tracer.accounting.name(),
-        not_attached: tracer
-            .missing
-            .iter()
-            .map(|failure| failure.spec.name)
-            .collect(),
-        loss,
+        host: Some(host),
+        traced: Some(Traced {
+            duration_ns: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
+            backend: tracer.backend.name().to_owned(),
+            accounting: tracer.accounting.name(),
+            not_attached: tracer
+                .missing
+                .iter()
+                .map(|failure| failure.spec.name)
+                .collect(),
+        }),
+        loss: Some(loss),
         kernel,
+        replay: None,
     });
     let outcome = Outcome {
         error,

@@ -34,25 +34,34 @@ pub struct Counts {
 impl Counts {
     /// Connections and attempts of every kind.
     pub fn connections(&self) -> u64 {
-        self.accepts + self.connects + self.failures + self.unaccepted + self.pre_existing
+        // Recorded files may hold any number.
+        [
+            self.connects,
+            self.failures,
+            self.unaccepted,
+            self.pre_existing,
+        ]
+        .into_iter()
+        .fold(self.accepts, u64::saturating_add)
     }
 
     /// Bytes both ways.
     pub fn bytes(&self) -> u64 {
-        self.tx + self.rx
+        self.tx.saturating_add(self.rx)
     }
 }
 
 impl std::ops::AddAssign for Counts {
     fn add_assign(&mut self, other: Self) {
-        self.accepts += other.accepts;
-        self.connects += other.connects;
-        self.failures += other.failures;
-        self.unaccepted += other.unaccepted;
-        self.pre_existing += other.pre_existing;
-        self.open += other.open;
-        self.tx += other.tx;
-        self.rx += other.rx;
+        let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
+        add(&mut self.accepts, other.accepts);
+        add(&mut self.connects, other.connects);
+        add(&mut self.failures, other.failures);
+        add(&mut self.unaccepted, other.unaccepted);
+        add(&mut self.pre_existing, other.pre_existing);
+        add(&mut self.open, other.open);
+        add(&mut self.tx, other.tx);
+        add(&mut self.rx, other.rx);
     }
 }
 
@@ -60,6 +69,9 @@ impl std::ops::AddAssign for Counts {
 /// the remote port they went to, since their local port is a throw-away number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PortRow {
+    /// Host; absent where all are of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<Arc<str>>,
     /// The port.
     pub port: u16,
     /// Whose port it is: `inbound` = ours, `outbound` = the peer's.
@@ -78,6 +90,9 @@ pub struct PortRow {
 /// One process. Connections are counted at their owner, bytes at the process that moved them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ProcessRow {
+    /// Host; absent where all are of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<Arc<str>>,
     /// Process id; absent in the row for what no process is known for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
@@ -102,6 +117,9 @@ pub struct ProcessRow {
 /// One peer address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PeerRow {
+    /// Host; absent where all are of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<Arc<str>>,
     /// The address; absent in the row for connections whose peer was not kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ip: Option<IpAddr>,
@@ -238,16 +256,12 @@ pub struct Summary {
     pub event: &'static str,
     /// When the run ended.
     pub time: WallTime,
-    /// Host name.
-    pub host: Arc<str>,
-    /// How long the hooks were attached, nanoseconds.
-    pub duration_ns: u64,
-    /// How the hooks were attached.
-    pub backend: String,
-    /// Who gets the bytes: `process` = who moved them, `socket` = who connected or accepted.
-    pub accounting: &'static str,
-    /// Optional programs that could not be attached: the start said what is not seen without them.
-    pub not_attached: Vec<&'static str>,
+    /// Host name; absent where the rows have theirs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<Arc<str>>,
+    /// Facts of a run that traced; absent where only its records are known.
+    #[serde(flatten)]
+    pub traced: Option<Traced>,
     /// By service port, busiest first.
     pub ports: Vec<PortRow>,
     /// By process, busiest first.
@@ -263,9 +277,69 @@ pub struct Summary {
     pub unattributed_tx: u64,
     /// Likewise, received.
     pub unattributed_rx: u64,
-    /// What is missing.
-    pub loss: Loss,
+    /// What is missing; absent where only the records are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<Loss>,
     /// What the kernel counted; absent where a filter hides part of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel: Option<Reconciliation>,
+    /// What was read, where the records were recorded ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replay: Option<Replayed>,
+}
+
+/// How a run traced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Traced {
+    /// How long the hooks were attached, nanoseconds.
+    pub duration_ns: u64,
+    /// How the hooks were attached.
+    pub backend: String,
+    /// Who gets the bytes: `process` = who moved them, `socket` = who connected or accepted.
+    pub accounting: &'static str,
+    /// Optional programs that could not be attached: the start said what is not seen without them.
+    pub not_attached: Vec<&'static str>,
+}
+
+/// What a replay read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Replayed {
+    /// Files that were read, to their end or to where they are damaged.
+    pub files: u64,
+    /// Files that could not be opened.
+    pub unopened_files: u64,
+    /// Files that end early or are damaged, by their compression or by a read error.
+    pub damaged_files: u64,
+    /// Files left out because they begin like one that was read.
+    pub repeated_files: u64,
+    /// Records, those that the filters left out included.
+    pub records: u64,
+    /// Records that passed the filters.
+    pub kept: u64,
+    /// Records left out because the same one was just read.
+    pub repeated: u64,
+    /// Lines cut short, as by a crash.
+    pub truncated: u64,
+    /// Lines that are no record of this schema version.
+    pub foreign: u64,
+    /// Time of the earliest record kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first: Option<WallTime>,
+    /// Time of the latest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<WallTime>,
+}
+
+impl Replayed {
+    /// Whether something that was there to be read was not.
+    pub fn is_short(&self) -> bool {
+        let Self {
+            unopened_files,
+            damaged_files,
+            truncated,
+            foreign,
+            ..
+        } = *self;
+        [unopened_files, damaged_files, truncated, foreign] != [0; 4]
+    }
 }

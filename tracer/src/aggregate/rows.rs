@@ -80,9 +80,14 @@ impl<K: Copy + Eq + Hash + Ord, L> Rows<K, L> {
             other.counts += row.counts;
         }
         // A key can have been among the busiest of those added up, each time anew.
-        other.most_missing.connections += most.0;
-        other.most_missing.tx += most.1;
-        other.most_missing.rx += most.2;
+        let missing = &mut other.most_missing;
+        for (sum, most) in [
+            (&mut missing.connections, most.0),
+            (&mut missing.tx, most.1),
+            (&mut missing.rx, most.2),
+        ] {
+            *sum = sum.saturating_add(most);
+        }
     }
 
     /// What a quarter of the rows is above.

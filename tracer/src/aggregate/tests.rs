@@ -52,13 +52,11 @@ fn with_bytes(mut record: Record, tx: u64, rx: u64, users: Vec<User>) -> Record 
 fn run() -> Run {
     Run {
         time: WallTime(0),
-        host: "host".into(),
-        duration_ns: 1,
-        backend: "test".to_owned(),
-        accounting: "process",
-        not_attached: Vec::new(),
-        loss: Loss::default(),
+        host: Some("host".into()),
+        traced: None,
+        loss: Some(Loss::default()),
         kernel: None,
+        replay: None,
     }
 }
 
@@ -152,6 +150,69 @@ fn outbound_connections_are_counted_at_the_port_they_went_to() {
         (443, Direction::Outbound)
     );
     assert_eq!((summary.total.connects, summary.total.failures), (1, 1));
+}
+
+#[test]
+fn the_same_numbers_of_two_hosts_are_two_rows_and_their_host_is_told() {
+    let mut aggregate = Aggregate::of_recorded(1000);
+    let close = with_bytes(record(EventKind::Close, Direction::Inbound), 9, 8, vec![]);
+    for host in ["web1", "web2", "web1"] {
+        aggregate.add(&Record {
+            host: host.into(),
+            ..close.clone()
+        });
+    }
+    let run = Run {
+        host: None,
+        loss: None,
+        ..run()
+    };
+    assert_eq!(aggregate.seen.namespaces().count(), 0);
+    let several = aggregate.finish(run.clone());
+    let hosts = |hosts: Vec<&Option<Arc<str>>>| {
+        let hosts: Vec<_> = hosts.into_iter().map(|host| host.as_deref()).collect();
+        assert_eq!(&hosts[..2], [Some("web1"), Some("web2")]);
+    };
+    hosts(several.ports.iter().map(|row| &row.host).collect());
+    hosts(several.processes.iter().map(|row| &row.host).collect());
+    hosts(several.peers.iter().map(|row| &row.host).collect());
+    assert_eq!(
+        several.processes.len(),
+        4,
+        "two hosts, with and without a process"
+    );
+    assert_eq!((several.total.accepts, several.unattributed_tx), (3, 27));
+    assert_eq!(several.host, None);
+    let mut one = Aggregate::of_recorded(1000);
+    one.add(&close);
+    let one = one.finish(run);
+    assert_eq!(
+        (one.host.as_deref(), &one.ports[0].host),
+        (Some("box"), &None)
+    );
+}
+
+#[test]
+fn sums_of_impossible_numbers_end_at_the_largest() {
+    let mut aggregate = Aggregate::of_recorded(1);
+    for peer in 1..4 {
+        let mut close = record(EventKind::Close, Direction::Inbound);
+        close.remote.ip = [10, 0, 0, peer].into();
+        let bytes = Bytes {
+            tx: u64::MAX,
+            rx: u64::MAX,
+            unattributed_tx: Some(u64::MAX),
+            ..Bytes::default()
+        };
+        close.bytes = Some(bytes);
+        close.users = vec![user(11, u64::MAX, 1)].into();
+        aggregate.add(&close);
+    }
+    let summary = aggregate.finish(run());
+    assert_eq!(
+        (summary.total.tx, summary.total.bytes()),
+        (u64::MAX, u64::MAX)
+    );
 }
 
 #[test]

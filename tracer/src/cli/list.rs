@@ -3,18 +3,16 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::{DIRECTIONS, FAMILIES, SELECT, UsageError, choice, each, one, optional, port_set};
+use super::filter::SelectArgs;
+use super::{OUTPUT, SELECT, UsageError, choice, each, one, optional};
 use crate::address::ClassSet;
 use crate::list::filter::Filter;
 use crate::list::place::Place;
 use crate::list::socket::{State, StateSet};
 use crate::list::{Format, Options};
-use crate::options::values::{ValueError, parse_count, parse_duration, parse_pids, parse_uids};
-use crate::record::{Direction, Family};
+use crate::options::values::{ValueError, parse_count, parse_duration};
 
 const FORMATS: &[(&str, Format)] = &[("table", Format::Table), ("json", Format::Json)];
-
-const OUTPUT: &str = "Output";
 
 const AFTER: &str = "\
 Examples:
@@ -33,58 +31,15 @@ Exit codes: 0 clean, 1 failure, 2 wrong usage.";
 /// must all fit.
 #[derive(clap::Args)]
 #[command(after_help = AFTER)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a switch of the command line"
-)]
 pub(super) struct Args {
-    #[arg(long = "port", value_name = "PORTS", help_heading = SELECT, allow_hyphen_values = true,
-        help = "List sockets with these local ports: numbers and ranges, as in 80,8000-8100; may \
-                be repeated. Default: all.")]
-    ports: Vec<String>,
-
-    #[arg(long, value_name = "PORTS", help_heading = SELECT, allow_hyphen_values = true,
-        help = "List connections with these ports on the peer's side, written likewise. \
-                Default: all.")]
-    remote_port: Vec<String>,
-
-    #[arg(short, long, value_name = "PIDS", help_heading = SELECT, allow_hyphen_values = true,
-        help = "List sockets that these processes have open: process ids, as in 812,813; may be \
-                repeated. Default: all.")]
-    pid: Vec<String>,
-
-    #[arg(long, value_name = "UIDS", help_heading = SELECT, allow_hyphen_values = true,
-        help = "List sockets of these users: numeric ids, as in 33,1000; may be repeated. \
-                Default: all.")]
-    uid: Vec<String>,
-
-    #[arg(long, value_name = "FAMILY", help_heading = SELECT, value_parser = choice(FAMILIES),
-        help = "List one IP version; IPv4 on an IPv6 socket counts as IPv4. Default: both.")]
-    family: Option<Family>,
-
-    #[arg(short = '4', help_heading = SELECT, conflicts_with_all = ["ipv6", "family"],
-        help = "Short for --family ipv4.")]
-    ipv4: bool,
-
-    #[arg(short = '6', help_heading = SELECT, conflicts_with = "family",
-        help = "Short for --family ipv6.")]
-    ipv6: bool,
-
-    #[arg(long, value_name = "DIRECTION", help_heading = SELECT, value_parser = choice(DIRECTIONS),
-        help = "List connections that this host accepted (inbound) or opened (outbound), by \
-                whether something listens on the local port. Default: both.")]
-    direction: Option<Direction>,
+    #[command(flatten)]
+    select: SelectArgs,
 
     #[arg(long, value_name = "NETNS", help_heading = SELECT, allow_hyphen_values = true,
         help = "List the sockets of this network namespace: its inode number, `self`, or a path \
                 such as /proc/PID/ns/net or /run/netns/NAME; may be repeated. Needs root for \
                 another than our own. Default: our own.")]
     netns: Vec<String>,
-
-    #[arg(long, help_heading = SELECT,
-        help = "Leave out sockets that listen on, or are connected over the loopback device, also \
-                between this host's own addresses. Default: they are listed.")]
-    no_loopback: bool,
 
     #[arg(long, value_name = "CLASSES", help_heading = SELECT, allow_hyphen_values = true,
         help = "List connections whose peer's address is public (globally reachable), private \
@@ -140,11 +95,7 @@ impl Args {
     }
 
     fn filter(&self) -> Result<Filter, UsageError> {
-        let family = match (self.ipv4, self.ipv6) {
-            (true, _) => Some(Family::Ipv4),
-            (_, true) => Some(Family::Ipv6),
-            _ => self.family,
-        };
+        let select = self.select.check()?;
         let mut classes: Option<ClassSet> = None;
         for list in &self.class {
             let parsed = one("--class", list, str::parse)?;
@@ -156,13 +107,13 @@ impl Args {
             states.get_or_insert_default().insert(parsed);
         }
         Ok(Filter {
-            local_ports: port_set("--port", &self.ports)?,
-            remote_ports: port_set("--remote-port", &self.remote_port)?,
-            pids: each("--pid", &self.pid, parse_pids)?.concat(),
-            uids: each("--uid", &self.uid, parse_uids)?.concat(),
-            family,
-            direction: self.direction,
-            loopback: !self.no_loopback,
+            local_ports: select.local_ports,
+            remote_ports: select.remote_ports,
+            pids: select.pids,
+            uids: select.uids,
+            family: select.family,
+            direction: select.direction,
+            loopback: select.loopback,
             classes,
             states,
         })
@@ -182,6 +133,7 @@ mod tests {
     use super::*;
     use crate::cli::{Command, try_parse_from};
     use crate::exit;
+    use crate::record::{Direction, Family};
 
     fn parse(args: &[&str]) -> Result<Options, UsageError> {
         let words = ["conntracer", "list"].iter().chain(args);

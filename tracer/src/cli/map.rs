@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use jiff::tz::TimeZone;
 
-use super::{DIRECTIONS, UsageError, choice, file, one, optional, port_set};
+use super::filter::{DIRECTIONS, port_set};
+use super::{UsageError, choice, file, one, optional};
 use crate::clock;
 use crate::map::options::{Action, Format, MAX_MAX_RELATIONS, Options, Shape, View};
 use crate::map::since::parse_since;

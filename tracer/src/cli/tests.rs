@@ -4,6 +4,9 @@ use tracer_common::filter::{MAX_IDS, test};
 
 use super::*;
 use crate::exit;
+use crate::options::FilterOptions;
+use crate::options::netns::parse_netns;
+use crate::record::{Direction, Family};
 
 fn parse(args: &[&str]) -> Result<Options, UsageError> {
     match command(args)? {
@@ -20,6 +23,73 @@ fn doctor(args: &[&str]) -> Result<crate::doctor::Options, UsageError> {
     match command(&[&["doctor"], args].concat())? {
         Command::Doctor(options) => Ok(options),
         other => panic!("not the doctor: {other:?}"),
+    }
+}
+
+fn replay(args: &[&str]) -> Result<crate::replay::Options, UsageError> {
+    match command(&[&["replay"], args].concat())? {
+        Command::Replay(options) => Ok(*options),
+        other => panic!("not a replay: {other:?}"),
+    }
+}
+
+#[test]
+fn a_replay_has_files_and_the_filters_and_tables_of_a_trace() {
+    use crate::replay::Options;
+    let plain = Options {
+        files: vec!["a.jsonl".into(), "-".into()],
+        filter: FilterOptions::default(),
+        format: None,
+        summary: None,
+        top: 20,
+        max_rows: 100_000,
+        strict: false,
+    };
+    assert_eq!(replay(&["a.jsonl", "-"]).unwrap(), plain);
+    let given = replay(&[
+        "--port",
+        "80",
+        "--pid",
+        "2,1",
+        "-4",
+        "a.jsonl",
+        "--format",
+        "json",
+        "--summary",
+        "s.json",
+        "--top",
+        "3",
+        "--max-rows",
+        "9",
+        "--strict",
+        "-",
+    ]);
+    let filter = FilterOptions {
+        local_ports: Some("80".parse().unwrap()),
+        pids: vec![1, 2],
+        family: Some(Family::Ipv4),
+        ..FilterOptions::default()
+    };
+    let expected = Options {
+        filter,
+        format: Some(OutputFormat::Json),
+        summary: Some("s.json".into()),
+        top: 3,
+        max_rows: 9,
+        strict: true,
+        ..plain
+    };
+    assert_eq!(given.unwrap(), expected);
+    for wrong in [
+        &[][..],
+        &["a", "--port", "0"],
+        &["a", "-4", "-6"],
+        &["a", "--top", "0"],
+        &["a", "--summary", "-"],
+        &["a", "--backend", "kprobe"],
+        &["a", "--duration", "1s"],
+    ] {
+        assert_eq!(replay(wrong).unwrap_err().exit_code(), exit::USAGE);
     }
 }
 

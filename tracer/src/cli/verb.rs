@@ -1,6 +1,6 @@
 //! What this program does: trace, unless something else is asked for by name.
 
-use super::{UsageError, doctor, list, map};
+use super::{UsageError, doctor, list, map, replay};
 use crate::options::Options;
 
 /// What else than tracing can be asked for.
@@ -9,6 +9,7 @@ pub(super) enum Verb {
     Doctor(doctor::Args),
     List(Box<list::Args>),
     Map(map::Args),
+    Replay(Box<replay::Args>),
 }
 
 impl Verb {
@@ -17,6 +18,7 @@ impl Verb {
             Self::Doctor(args) => Command::Doctor(args.options()),
             Self::List(args) => Command::List(Box::new(args.options()?)),
             Self::Map(args) => Command::Map(args.options()?),
+            Self::Replay(args) => Command::Replay(Box::new(args.options()?)),
         })
     }
 }
@@ -32,4 +34,6 @@ pub enum Command {
     List(Box<crate::list::Options>),
     /// Shows what runs have kept.
     Map(crate::map::options::Options),
+    /// The tables of recorded connections.
+    Replay(Box<crate::replay::Options>),
 }

@@ -1,6 +1,6 @@
 //! Which connections the user wants, and what the kernel side is told of it.
 
-use tracer_common::filter::{Filter, IdKey, MAX_IDS, id, test};
+use tracer_common::filter::{Filter, IdKey, MAX_IDS, Sets, id, test};
 
 use crate::ports::PortSet;
 use crate::record::{Direction, Family};
@@ -102,6 +102,28 @@ impl FilterOptions {
             inbound: u32::from(self.direction == Some(Direction::Inbound)),
             reserved: 0,
         }
+    }
+}
+
+/// For what is judged in user space; ids must be sorted, as [`FilterOptions::normalize_ids`] does.
+impl Sets for FilterOptions {
+    fn has_local_port(&self, port: u16) -> bool {
+        let ports = self.local_ports.as_ref();
+        ports.is_none_or(|ports| ports.contains(port))
+    }
+
+    fn has_remote_port(&self, port: u16) -> bool {
+        let ports = self.remote_ports.as_ref();
+        ports.is_none_or(|ports| ports.contains(port))
+    }
+
+    fn has_id(&self, set: u32, value: u32) -> bool {
+        let ids = match set {
+            id::PID => &self.pids,
+            id::UID => &self.uids,
+            _ => &self.netns,
+        };
+        ids.binary_search(&value).is_ok()
     }
 }
 

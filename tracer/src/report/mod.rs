@@ -5,6 +5,9 @@ mod kernel;
 mod loss;
 pub mod map;
 mod other;
+mod replay;
 pub mod sockets;
 mod table;
 pub mod text;
+
+pub(crate) use text::counted;

@@ -2,6 +2,7 @@
 //! then what is missing.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use bytesize::ByteSize;
 
@@ -9,10 +10,12 @@ pub(super) use super::table::grouped;
 use super::table::{Cell, Column, Keep, Table};
 use crate::bpf::programs::Accounting;
 use crate::record::Direction;
-use crate::summary::{Counts, Other, Summary};
+use crate::summary::{Counts, Other, Summary, Traced};
 
 /// From this width on there may be columns of rates.
 const RATES_FROM: usize = 100;
+
+const YELLOW: &str = "\x1b[33m";
 
 /// How the text shall look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +56,7 @@ pub fn write(summary: &Summary, style: &Style, out: &mut String) {
 
 /// All three tables, with rates if they fit all three.
 fn fitting(summary: &Summary, style: &Style) -> Vec<Table> {
-    if style.width >= RATES_FROM {
+    if style.width >= RATES_FROM && summary.traced.is_some() {
         let rated = Builder::new(summary, style.top, true).tables();
         if rated.iter().all(|table| table.fits(style.width)) {
             return rated;
@@ -66,21 +69,33 @@ struct Builder<'a> {
     summary: &'a Summary,
     top: usize,
     rates: bool,
-    /// More than one network namespace was seen.
+    /// More than one network namespace of a host was seen.
     netns: bool,
+    /// More than one host was.
+    hosts: bool,
 }
 
 impl<'a> Builder<'a> {
     fn new(summary: &'a Summary, top: usize, rates: bool) -> Self {
-        let ports = summary.ports.iter().map(|row| row.netns);
-        let seen: HashSet<u32> = ports
-            .chain(summary.peers.iter().map(|row| row.netns))
-            .collect();
+        let ports = summary
+            .ports
+            .iter()
+            .map(|row| (row.host.as_deref(), row.netns));
+        let peers = summary
+            .peers
+            .iter()
+            .map(|row| (row.host.as_deref(), row.netns));
+        let seen: HashSet<_> = ports.chain(peers).collect();
+        let hosts: HashSet<_> = seen.iter().map(|(host, _)| *host).collect();
+        let processes = summary.processes.iter();
         Self {
             summary,
             top,
             rates,
-            netns: seen.len() > 1,
+            netns: seen.len() > hosts.len().max(1),
+            // Also where the other hosts' rows of ports and peers are among the other ones.
+            hosts: hosts.iter().any(Option::is_some)
+                || processes.clone().any(|row| row.host.is_some()),
         }
     }
 
@@ -91,7 +106,7 @@ impl<'a> Builder<'a> {
                 Direction::Outbound => format!("-> {}", row.port),
             };
             (
-                self.with_netns(vec![key(port, row.at_least)], row.netns),
+                self.with_place(key(port, row.at_least), row.host.as_ref(), row.netns),
                 row.counts,
             )
         });
@@ -100,21 +115,28 @@ impl<'a> Builder<'a> {
                 .pid
                 .map_or_else(|| "-".to_owned(), |pid| pid.to_string());
             let name = row.name.as_deref().unwrap_or("(unknown)").to_owned();
-            (vec![key(pid, row.at_least), Cell::Text(name)], row.counts)
+            let mut cells = vec![key(pid, row.at_least), Cell::Text(name)];
+            cells.extend(self.host(row.host.as_ref()));
+            (cells, row.counts)
         });
         let peers = self.summary.peers.iter().map(|row| {
             let ip = row
                 .ip
                 .map_or_else(|| "(not kept)".to_owned(), |ip| ip.to_string());
             (
-                self.with_netns(vec![key(ip, row.at_least)], row.netns),
+                self.with_place(key(ip, row.at_least), row.host.as_ref(), row.netns),
                 row.counts,
             )
         });
+        let host = self.hosts.then_some(Column::left("HOST"));
         let netns = self.netns.then_some(Column::right("NETNS"));
-        let port = [Column::right("PORT")].into_iter().chain(netns).collect();
-        let process = vec![Column::right("PID"), Column::left("NAME")];
-        let peer = [Column::left("PEER")].into_iter().chain(netns).collect();
+        let place = || host.into_iter().chain(netns);
+        let port = std::iter::once(Column::right("PORT")).chain(place());
+        let port = port.collect();
+        let process = [Column::right("PID"), Column::left("NAME")];
+        let process = process.into_iter().chain(host).collect();
+        let peer = std::iter::once(Column::left("PEER")).chain(place());
+        let peer = peer.collect();
         let other = &self.summary.other;
         vec![
             self.table(port, None, ports, other.ports.as_ref()),
@@ -128,11 +150,16 @@ impl<'a> Builder<'a> {
         ]
     }
 
-    fn with_netns(&self, mut cells: Vec<Cell>, netns: u32) -> Vec<Cell> {
-        if self.netns {
-            cells.push(Cell::Text(netns.to_string()));
-        }
-        cells
+    /// What a row is about, and where that is.
+    fn with_place(&self, key: Cell, host: Option<&Arc<str>>, netns: u32) -> Vec<Cell> {
+        let netns = self.netns.then(|| Cell::Text(netns.to_string()));
+        let place = self.host(host).into_iter().chain(netns);
+        std::iter::once(key).chain(place).collect()
+    }
+
+    fn host(&self, host: Option<&Arc<str>>) -> Option<Cell> {
+        let name = || host.map_or_else(|| "-".to_owned(), ToString::to_string);
+        self.hosts.then(|| Cell::Text(name()))
     }
 
     /// `labels` are the columns before the counts.
@@ -194,7 +221,8 @@ impl<'a> Builder<'a> {
             ..
         } = *counts;
         let numbers = [accepts, connects, failures, open, tx, rx].map(Cell::Number);
-        let duration = self.summary.duration_ns;
+        let traced = self.summary.traced.as_ref();
+        let duration = traced.map_or(0, |traced| traced.duration_ns);
         let rates = self
             .rates
             .then(|| [tx, rx].map(|bytes| Cell::Text(rate(bytes, duration))));
@@ -224,7 +252,7 @@ fn rate(bytes: u64, duration_ns: u64) -> String {
 }
 
 /// `1 time`, `1,234 times`.
-pub(super) fn counted(number: u64, noun: &str) -> String {
+pub(crate) fn counted(number: u64, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{} {noun}{plural}", grouped(number))
 }
@@ -260,39 +288,53 @@ fn write_notes(summary: &Summary, style: &Style, out: &mut String) {
     for text in super::other::sentences(&summary.other) {
         note(&format!("other: {text}"), "", style, out);
     }
-    let losses = super::loss::sentences(&summary.loss);
-    for loss in &losses {
-        note(&format!("loss: {loss}"), "\x1b[33m", style, out);
-    }
-    if losses.is_empty() {
-        note("loss: none", "", style, out);
+    if let Some(loss) = &summary.loss {
+        let losses = super::loss::sentences(loss);
+        for loss in &losses {
+            note(&format!("loss: {loss}"), YELLOW, style, out);
+        }
+        if losses.is_empty() {
+            note("loss: none", "", style, out);
+        }
     }
     if let Some(kernel) = &summary.kernel {
         for (text, differs) in super::kernel::sentences(kernel) {
-            let colour = if differs { "\x1b[33m" } else { "" };
+            let colour = if differs { YELLOW } else { "" };
             note(&format!("kernel: {text}"), colour, style, out);
         }
     }
-    if summary.loss.late_news > 0 {
-        let late = counted(summary.loss.late_news, "event");
+    let late = summary.loss.map_or(0, |loss| loss.late_news);
+    if late > 0 {
+        let late = counted(late, "event");
         let text = format!(
             "late: {late} found the event ring full and came later, nothing is missing; a larger \
              --ring-size avoids it"
         );
         note(&text, "", style, out);
     }
-    let accounting = if summary.accounting == Accounting::Process.name() {
+    if let Some(traced) = &summary.traced {
+        write_traced(traced, style, out);
+    }
+    if let Some(replay) = &summary.replay {
+        for (text, is_short) in super::replay::sentences(replay) {
+            note(&text, if is_short { YELLOW } else { "" }, style, out);
+        }
+    }
+}
+
+fn write_traced(traced: &Traced, style: &Style, out: &mut String) {
+    let accounting = if traced.accounting == Accounting::Process.name() {
         String::new()
     } else {
-        format!(", bytes by {}", summary.accounting)
+        format!(", bytes by {}", traced.accounting)
     };
     note(
-        &format!("backend: {}{accounting}", summary.backend),
+        &format!("backend: {}{accounting}", traced.backend),
         "",
         style,
         out,
     );
-    let milliseconds = i64::try_from(summary.duration_ns / 1_000_000).unwrap_or(i64::MAX);
+    let milliseconds = i64::try_from(traced.duration_ns / 1_000_000).unwrap_or(i64::MAX);
     let duration = jiff::SignedDuration::from_millis(milliseconds);
     note(&format!("duration: {duration:#}"), "", style, out);
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::record::{Direction, WallTime};
-use crate::summary::{Counts, Loss, Others, PeerRow, PortRow, ProcessRow, Summary};
+use crate::summary::{Counts, Loss, Others, PeerRow, PortRow, ProcessRow, Summary, Traced};
 
 pub(crate) const HOST_NETNS: u32 = 4_026_531_840;
 
@@ -23,6 +23,7 @@ pub(crate) fn counts([accepts, connects, failures, open, tx, rx]: [u64; 6]) -> C
 
 pub(crate) fn port(direction: Direction, port: u16, numbers: [u64; 6]) -> PortRow {
     PortRow {
+        host: None,
         port,
         direction,
         netns: HOST_NETNS,
@@ -35,6 +36,7 @@ pub(crate) fn process(process: Option<(u32, &str)>, numbers: [u64; 6]) -> Proces
     let (pid, name) = process.unzip();
     let (uid, start_ns) = (pid.map(|_| 33), pid.map(|_| 5));
     ProcessRow {
+        host: None,
         pid,
         name: name.map(Into::into),
         uid,
@@ -47,6 +49,7 @@ pub(crate) fn process(process: Option<(u32, &str)>, numbers: [u64; 6]) -> Proces
 pub(crate) fn peer(ip: Option<&str>, numbers: [u64; 6]) -> PeerRow {
     let ip: Option<IpAddr> = ip.map(|ip| ip.parse().unwrap());
     PeerRow {
+        host: None,
         ip,
         netns: HOST_NETNS,
         at_least: false,
@@ -59,11 +62,13 @@ pub(crate) fn empty() -> Summary {
         v: 1,
         event: "summary",
         time: WallTime(1_769_860_800_000_000_000),
-        host: "box".into(),
-        duration_ns: 10_250_999_999,
-        backend: "tracepoint".to_owned(),
-        accounting: "process",
-        not_attached: Vec::new(),
+        host: Some("box".into()),
+        traced: Some(Traced {
+            duration_ns: 10_250_999_999,
+            backend: "tracepoint".to_owned(),
+            accounting: "process",
+            not_attached: Vec::new(),
+        }),
         ports: Vec::new(),
         processes: Vec::new(),
         peers: Vec::new(),
@@ -71,8 +76,9 @@ pub(crate) fn empty() -> Summary {
         total: Counts::default(),
         unattributed_tx: 0,
         unattributed_rx: 0,
-        loss: Loss::default(),
+        loss: Some(Loss::default()),
         kernel: None,
+        replay: None,
     }
 }
 

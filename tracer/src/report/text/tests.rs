@@ -4,7 +4,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::samples::{HOST_NETNS, busy, counts, empty, peer, port, process};
 use super::*;
-use crate::summary::{Loss, Other, Others, PortRow};
+use crate::summary::{Loss, Other, Others, PortRow, Replayed};
 
 const NARROW: Style = Style {
     width: 80,
@@ -20,6 +20,14 @@ fn text(summary: &Summary, style: Style) -> String {
     let mut out = String::new();
     write(summary, &style, &mut out);
     out
+}
+
+fn lasting(duration_ns: u64) -> Option<Traced> {
+    let traced = busy().traced;
+    traced.map(|traced| Traced {
+        duration_ns,
+        ..traced
+    })
 }
 
 fn assert_text(summary: &Summary, style: Style, expected: &str) {
@@ -84,12 +92,53 @@ duration: 10s
 ";
     assert_text(
         &Summary {
-            duration_ns: 10_000_000_000,
+            traced: lasting(10_000_000_000),
             ..busy()
         },
         WIDE,
         expected,
     );
+}
+
+#[test]
+fn rows_of_several_hosts_have_their_host_and_a_replay_claims_nothing_that_it_does_not_know() {
+    let host = |host: &str| Some(host.into());
+    let numbers = [1, 0, 0, 0, 5, 6];
+    let mut summary = Summary {
+        ports: vec![port(Direction::Inbound, 80, numbers); 2],
+        processes: vec![process(Some((7, "nginx")), numbers); 2],
+        peers: vec![peer(Some("10.0.0.9"), numbers); 2],
+        total: counts([2, 0, 0, 0, 10, 12]),
+        host: None,
+        traced: None,
+        loss: None,
+        replay: Some(Replayed::default()),
+        ..empty()
+    };
+    for (index, name) in ["db", "web.example.org"].into_iter().enumerate() {
+        summary.ports[index].host = host(name);
+        summary.processes[index].host = host(name);
+        summary.peers[index].host = host(name);
+    }
+    let expected = " PORT  HOST             ACCEPTS  CONNECTS  FAILED  OPEN  TX BYTES  RX BYTES
+   80  db                     1         0       0     0         5         6
+   80  web.example.org        1         0       0     0         5         6
+total                         2         0       0     0        10        12
+
+  PID  NAME   HOST             ACCEPTS  CONNECTS  FAILED  OPEN  TX BYTES  RX BYTES
+    7  nginx  db                     1         0       0     0         5         6
+    7  nginx  web.example.org        1         0       0     0         5         6
+total                                2         0       0     0        10        12
+
+PEER      HOST             ACCEPTS  CONNECTS  FAILED  OPEN  TX BYTES  RX BYTES
+10.0.0.9  db                     1         0       0     0         5         6
+10.0.0.9  web.example.org        1         0       0     0         5         6
+total                            2         0       0     0        10        12
+
+replayed: 0 records in 0 files
+loss: not known, nor the backend: records do not tell
+";
+    assert_text(&summary, WIDE, expected);
 }
 
 #[test]
@@ -119,7 +168,7 @@ duration: 10s 250ms
 ";
     assert_text(
         &Summary {
-            loss: late,
+            loss: Some(late),
             ..empty()
         },
         NARROW,
@@ -176,10 +225,10 @@ fn connections_that_no_process_took_are_told() {
 #[test]
 fn colour_is_used_only_on_request_and_changes_nothing_else() {
     let summary = Summary {
-        loss: Loss {
+        loss: Some(Loss {
             users_full: 1,
             ..Loss::default()
-        },
+        }),
         ..busy()
     };
     let plain = text(&summary, NARROW);
@@ -242,8 +291,8 @@ fn any_width_and_top_works() {
         ..Loss::default()
     };
     let summary = Summary {
-        loss,
-        duration_ns: 0,
+        loss: Some(loss),
+        traced: lasting(0),
         ..busy()
     };
     for width in (0..130).chain([usize::from(u16::MAX), usize::MAX]) {

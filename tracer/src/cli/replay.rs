@@ -1,0 +1,67 @@
+//! The command line of `conntracer replay`.
+
+use std::path::PathBuf;
+
+use super::filter::FilterArgs;
+use super::tables::TableArgs;
+use super::{FORMATS, OUTPUT, UsageError, choice};
+use crate::options::OutputFormat;
+use crate::replay::Options;
+
+const EXAMPLES: &str = "\
+Examples:
+  conntracer replay c.jsonl                   the tables of the run that wrote it
+  conntracer replay web1.jsonl.gz web2.jsonl.zst --port 443
+                                              who used the web servers, by host
+  conntracer replay --format json --remote-port 5432 c.jsonl.gz
+                                              only the records of connections to the database
+  ssh box cat c.jsonl.zst | conntracer replay -
+
+Exit codes: 0 clean, 1 failure, 2 wrong usage.";
+
+/// Adds recorded connections up to the tables of the runs that recorded them.
+///
+/// Reads the JSON lines of `conntracer --format json`, plain or compressed by gzip or zstd, of one
+/// host or of many: then each row has its host. Lines that are cut short or no record are left out,
+/// counted and named. Options that select connections must all fit.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    #[arg(
+        value_name = "FILE",
+        required = true,
+        help = "Read these files, compressed or not; `-` is standard input."
+    )]
+    files: Vec<PathBuf>,
+
+    #[command(flatten)]
+    filter: FilterArgs,
+
+    #[arg(long, value_name = "FORMAT", help_heading = OUTPUT, value_parser = choice(FORMATS),
+        help = "Write the records, too: as lines for people (live) or as the JSON lines that they \
+                are (json), with the tables on stderr then. Default: only the tables.")]
+    format: Option<OutputFormat>,
+
+    #[command(flatten)]
+    tables: TableArgs,
+
+    #[arg(long, help_heading = OUTPUT,
+        help = "Fail with exit code 1 if a line was cut short or no record, or a file damaged. \
+                Default: say so and go on.")]
+    strict: bool,
+}
+
+impl Args {
+    pub(super) fn options(self) -> Result<Options, UsageError> {
+        let tables = self.tables.check()?;
+        Ok(Options {
+            files: self.files,
+            filter: self.filter.check()?,
+            format: self.format,
+            summary: tables.summary,
+            top: tables.top,
+            max_rows: tables.max_rows,
+            strict: self.strict,
+        })
+    }
+}

@@ -1,0 +1,231 @@
+//! Recorded runs: JSON lines to the tables of the runs that wrote them.
+//!
+//! | part | does |
+//! |---|---|
+//! | [`source`] | which files, each once |
+//! | [`compressed`] | bytes to text |
+//! | [`lines`] | text to lines, none too long |
+//! | [`line`](mod@line), [`hosts`] | a line to a [`crate::record::Record`] |
+//! | [`select`] | whether it is asked for, by the judge of the kernel side |
+//! | [`repeats`] | whether it was read before |
+//! | [`faults`] | what is wrong with files and lines, told |
+//! | [`reader`] | all of these, for whoever takes records |
+//! | [`output`] | who takes them here: the tables, and stdout |
+//!
+//! Memory is bounded whatever the files hold: a line, a window of the decompressor, the rows of the
+//! tables, the hosts, and what is remembered of repeats.
+
+pub mod compressed;
+pub mod faults;
+pub mod hosts;
+pub mod line;
+pub mod lines;
+pub mod output;
+pub mod reader;
+pub mod repeats;
+pub mod select;
+pub mod source;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use crate::aggregate::{Aggregate, Run};
+use crate::clock;
+use crate::conclude;
+use crate::options::{FilterOptions, OutputFormat};
+use crate::preflight::Machine;
+use crate::say::say;
+use crate::sink::file::{SummaryFile, open_summary};
+use crate::stop::Stop;
+use crate::summary::{Replayed, Summary};
+use output::Output;
+use reader::{FileEnd, Reader};
+use select::Selector;
+use source::Source;
+
+/// How long input or output may keep a replay that was told to stop from its tables.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A replay's options.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// What is read; `-` is standard input.
+    pub files: Vec<PathBuf>,
+    /// Which connections.
+    pub filter: FilterOptions,
+    /// Shape of the records; `None` = no records.
+    pub format: Option<OutputFormat>,
+    /// Where the tables go; `None` is stdout or stderr, by `format`.
+    pub summary: Option<PathBuf>,
+    /// Rows a table; at least 1.
+    pub top: usize,
+    /// Rows kept a table; at least 1.
+    pub max_rows: usize,
+    /// Whatever could not be read makes the replay fail.
+    pub strict: bool,
+}
+
+/// Reads all files and prints the tables. Returns the exit code.
+pub async fn run(options: Options) -> anyhow::Result<u8> {
+    let mut stop =
+        Stop::listen(Machine::read().sighup_ignored()).context("cannot listen for signals")?;
+    let sources = source::all(options.files.clone())?;
+    let summary = options.summary.as_deref();
+    if let Some(path) = summary {
+        source::check_summary(path, &sources)?;
+    }
+    let file = summary.map(open_summary).transpose().context("--summary")?;
+    let told = Arc::new(AtomicBool::new(false));
+    let tables = Aggregate::of_recorded(options.max_rows);
+    let output =
+        Output::new(tables, options.format, Arc::clone(&told)).context("stdout is not usable")?;
+    let selector = Selector::new(options.filter.clone());
+    let mut reading = tokio::task::spawn_blocking(move || read(&sources, selector, output));
+    let done = tokio::select! {
+        done = &mut reading => Some(done),
+        () = stop.requested() => {
+            told.store(true, Ordering::Relaxed);
+            tokio::time::timeout(PATIENCE, reading).await.ok()
+        }
+    };
+    let Some(done) = done else {
+        bail!("stopped while waiting for input or for who reads the output; there are no tables");
+    };
+    Ok(finish(
+        &options,
+        file,
+        done.context("the replay broke off")?,
+    ))
+}
+
+/// What was read.
+struct Done {
+    tables: Aggregate,
+    replayed: Replayed,
+    errors: Vec<String>,
+    /// Nobody reads stdout any more.
+    closed: bool,
+}
+
+fn read(sources: &[Source], selector: Selector, mut output: Output) -> Done {
+    let mut reader = Reader::new(selector);
+    let mut errors = Vec::new();
+    let mut result = Ok(());
+    for (index, source) in sources.iter().enumerate() {
+        result = read_one(
+            index,
+            sources,
+            source,
+            &mut reader,
+            &mut output,
+            &mut errors,
+        );
+        if result.is_err() {
+            break;
+        }
+    }
+    let result = result.and_then(|()| output.flush());
+    let closed = matches!(&result, Err(error) if error.kind() == io::ErrorKind::BrokenPipe);
+    if let Err(error) = result
+        && !closed
+    {
+        errors.push(format!("cannot write to stdout: {error}"));
+    }
+    Done {
+        tables: output.tables,
+        replayed: reader.finish(),
+        errors,
+        closed,
+    }
+}
+
+/// Reads one file; an error is that of the output.
+fn read_one(
+    index: usize,
+    sources: &[Source],
+    source: &Source,
+    reader: &mut Reader,
+    output: &mut Output,
+    errors: &mut Vec<String>,
+) -> io::Result<()> {
+    let name = source.name();
+    let raw = match source.open() {
+        Ok(raw) => raw,
+        Err(error) => {
+            reader.replayed.unopened_files += 1;
+            // Now, not at the end of what may take long.
+            say(&format!("error: {error}"));
+            errors.push("not every file was read".to_owned());
+            return Ok(());
+        }
+    };
+    let mut text = match compressed::text(raw) {
+        Ok(text) => text,
+        Err(error) => {
+            reader.replayed.unopened_files += 1;
+            errors.push(format!("{name}: {error}"));
+            return Ok(());
+        }
+    };
+    match reader.read(index, name, &mut *text, output)? {
+        FileEnd::Read => {}
+        FileEnd::Repeated(earlier) => {
+            let earlier = sources[earlier].name();
+            errors.push(format!(
+                "{name} begins with the same record as {earlier}: its records would count twice, \
+                 it was left out; give one of the two"
+            ));
+        }
+        FileEnd::Failed(error) => errors.push(format!("{name}: cannot be read: {error}")),
+    }
+    Ok(())
+}
+
+fn finish(options: &Options, file: Option<SummaryFile>, done: Done) -> u8 {
+    let Done {
+        tables,
+        replayed,
+        mut errors,
+        closed,
+    } = done;
+    let summary = tables.finish(Run {
+        time: clock::wall_time(clock::mono_ns(), clock::wall_offset_ns()),
+        host: None,
+        traced: None,
+        loss: None,
+        kernel: None,
+        replay: Some(replayed),
+    });
+    errors.dedup();
+    write(options, &summary, file, closed, &mut errors);
+    if options.strict && replayed.is_short() {
+        errors.push("--strict: not everything could be read, see the missing lines".to_owned());
+    }
+    conclude::code(&errors)
+}
+
+fn write(
+    options: &Options,
+    summary: &Summary,
+    file: Option<SummaryFile>,
+    closed: bool,
+    errors: &mut Vec<String>,
+) {
+    if let Some(file) = file {
+        let bytes = conclude::for_file(options.summary.as_deref(), options.top, summary);
+        if let Err(error) = file.write(&bytes) {
+            errors.push(format!("--summary: {error}"));
+        }
+    }
+    let on_stdout = options.format != Some(OutputFormat::Json) && !closed;
+    if let Err(error) = conclude::print(summary, on_stdout, options.top)
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        errors.push(format!("cannot print the tables: {error}"));
+    }
+}

@@ -1,0 +1,174 @@
+//! Where the records of a replay go: into the tables, and on, if they are wanted. A consumer that
+//! is slow is waited for; nothing is traced meanwhile.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::BytesMut;
+use jiff::tz::TimeZone;
+
+use super::reader::Take;
+use crate::aggregate::Aggregate;
+use crate::names::tidy;
+use crate::options::OutputFormat;
+use crate::record::Record;
+use crate::sink::Format;
+use crate::sink::json::Json;
+use crate::sink::live::{Live, LiveOptions};
+use crate::terminal;
+
+/// Bytes written at a time.
+const CHUNK: usize = 64 << 10;
+
+/// The tables, and the records if they are wanted.
+pub struct Output {
+    /// The tables.
+    pub tables: Aggregate,
+    stream: Option<Stream>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Output {
+    /// Into `tables` only, or to stdout, too; until `stop` is set.
+    pub fn new(
+        tables: Aggregate,
+        format: Option<OutputFormat>,
+        stop: Arc<AtomicBool>,
+    ) -> io::Result<Self> {
+        let stream = format.map(Stream::to_stdout).transpose()?;
+        Ok(Self {
+            tables,
+            stream,
+            stop,
+        })
+    }
+
+    /// Writes what is not written yet.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.stream.as_mut().map_or(Ok(()), Stream::flush)
+    }
+}
+
+impl Take for Output {
+    fn take(&mut self, record: &Record, line: &[u8]) -> io::Result<()> {
+        self.tables.add(record);
+        match &mut self.stream {
+            Some(stream) => stream.write(record, line),
+            None => Ok(()),
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+struct Stream {
+    shape: Shape,
+    target: File,
+    chunk: BytesMut,
+    /// Each line at once: somebody is looking.
+    at_once: bool,
+}
+
+enum Shape {
+    /// As they are.
+    Lines,
+    Live(Box<Live>),
+}
+
+impl Stream {
+    fn to_stdout(format: OutputFormat) -> io::Result<Self> {
+        let stdout = io::stdout();
+        let mut chunk = BytesMut::new();
+        let shape = match format {
+            OutputFormat::Json => Shape::Lines,
+            OutputFormat::Live => {
+                let live = Live::new(LiveOptions {
+                    colour: terminal::wants_colour(&stdout),
+                    traffic: false,
+                    milliseconds: terminal::width(&stdout) >= terminal::ROOMY,
+                    zone: TimeZone::system(),
+                });
+                live.header(&mut chunk);
+                Shape::Live(Box::new(live))
+            }
+        };
+        Ok(Self {
+            shape,
+            target: File::from(stdout.as_fd().try_clone_to_owned()?),
+            chunk,
+            at_once: stdout.is_terminal(),
+        })
+    }
+
+    fn write(&mut self, record: &Record, json: &[u8]) -> io::Result<()> {
+        match &mut self.shape {
+            Shape::Lines => write_line(record, json, &mut self.chunk),
+            Shape::Live(live) => {
+                live.record(record, &mut self.chunk);
+            }
+        }
+        if self.at_once || self.chunk.len() >= CHUNK {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.target.write_all(&self.chunk)?;
+        self.chunk.clear();
+        Ok(())
+    }
+}
+
+/// The line as it was, unless it could do something to a terminal: then what is known of it.
+fn write_line(record: &Record, line: &[u8], out: &mut BytesMut) {
+    let is_harmless = std::str::from_utf8(line).is_ok_and(|text| tidy(text) == text);
+    if is_harmless {
+        out.extend_from_slice(line);
+        out.extend_from_slice(b"\n");
+    } else {
+        Json.record(record, out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::EventKind;
+    use crate::replay::hosts::Hosts;
+    use crate::replay::line::parse;
+    use crate::sink::samples::inbound;
+
+    fn through(line: &[u8]) -> String {
+        let record = parse(line, &mut Hosts::default()).unwrap();
+        let mut out = BytesMut::new();
+        write_line(&record, line, &mut out);
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn lines_pass_as_they_are_and_those_that_could_do_harm_as_what_is_known_of_them() {
+        let mut record = inbound(EventKind::Accept);
+        record.process.as_mut().unwrap().name = crate::names::escape("größe\\\n".as_bytes());
+        let mut ours = BytesMut::new();
+        Json.record(&record, &mut ours);
+        let ours = String::from_utf8(ours.to_vec()).unwrap();
+        assert_eq!(through(ours.trim_end().as_bytes()), ours);
+        let spaced = ours
+            .trim_end()
+            .replace("\"v\":1,", "\"v\": 1, \"new\": [2],  ");
+        assert_eq!(through(spaced.as_bytes()), spaced.clone() + "\n");
+        let hostile = spaced.replace("nginx", "\u{9b}2J");
+        let written = through(hostile.as_bytes());
+        assert!(
+            !written.contains('\u{9b}') && written.contains(r"\\u{9b}2J"),
+            "{written}"
+        );
+        assert!(parse(written.trim_end().as_bytes(), &mut Hosts::default()).is_ok());
+    }
+}

@@ -1,0 +1,163 @@
+//! Whether a recorded connection is one of those asked for. Pure.
+//!
+//! The judge is the one of the kernel side, so a filter means the same here and there. What it
+//! cannot judge by a record it does not keep, as the kernel side at a connection's end; only the
+//! route is not in a record: between two different addresses of the host it is not known to be
+//! loopback.
+
+use std::net::IpAddr;
+
+use tracer_common::filter::{Facts, Filter, Verdict};
+use tracer_common::flow::{AF_INET, AF_INET6, Flow};
+
+use crate::options::FilterOptions;
+use crate::record::{Direction, Family, Record};
+
+/// The choice. A test that only records can be put to (as of the class of an address) would be one
+/// more condition of [`Selector::keeps`].
+#[derive(Debug)]
+pub struct Selector {
+    options: FilterOptions,
+    filter: Filter,
+}
+
+impl Selector {
+    /// Keeps what `options` say, whose ids are sorted.
+    pub fn new(options: FilterOptions) -> Self {
+        let filter = options.to_kernel();
+        Self { options, filter }
+    }
+
+    /// Whether `record` is of such a connection.
+    pub fn keeps(&self, record: &Record) -> bool {
+        !self.filter.is_active() || self.judge(record)
+    }
+
+    fn judge(&self, record: &Record) -> bool {
+        let flow = Flow {
+            local_ip: mapped(record.local.ip),
+            remote_ip: mapped(record.remote.ip),
+            local_port: record.local.port.unwrap_or(0),
+            remote_port: record.remote.port.unwrap_or(0),
+            socket_family: match record.socket_family.unwrap_or(record.family) {
+                Family::Ipv4 => AF_INET,
+                Family::Ipv6 => AF_INET6,
+            },
+            reserved: 0,
+        };
+        let owner = record.process.as_ref();
+        let facts = Facts {
+            flow: &flow,
+            inbound: record.direction == Direction::Inbound,
+            tgid: owner.map_or(0, |owner| owner.pid),
+            uid: owner.map_or(0, |owner| owner.uid),
+            netns: record.netns,
+            loopback_route: Some(false),
+        };
+        self.filter.verdict(&facts, &self.options) == Verdict::Keep
+    }
+}
+
+fn mapped(ip: IpAddr) -> [u8; 16] {
+    match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+        IpAddr::V6(ip) => ip.octets(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::EventKind;
+    use crate::sink::samples::{between, endpoint, inbound, outbound};
+
+    type Change<'a> = &'a dyn Fn(&mut FilterOptions);
+
+    fn keeps(options: FilterOptions, record: &Record) -> bool {
+        Selector::new(options).keeps(record)
+    }
+
+    fn none() -> FilterOptions {
+        FilterOptions::default()
+    }
+
+    #[test]
+    fn each_filter_keeps_what_fits_and_nothing_else() {
+        let ports = |list: &str| list.parse().ok();
+        // 10.0.0.5:80 <- 10.0.0.9:20122, pid 1234, uid 33.
+        let record = inbound(EventKind::Close);
+        let fits: [Change<'_>; 9] = [
+            &|_| (),
+            &|it| it.local_ports = ports("80"),
+            &|it| it.remote_ports = ports("20000-21000"),
+            &|it| it.pids = vec![7, 1234],
+            &|it| it.uids = vec![33],
+            &|it| it.netns = vec![4_026_531_840],
+            &|it| it.family = Some(Family::Ipv4),
+            &|it| it.direction = Some(Direction::Inbound),
+            &|it| it.loopback = false,
+        ];
+        let does_not: [Change<'_>; 8] = [
+            &|it| it.local_ports = ports("81"),
+            &|it| it.remote_ports = ports("80"),
+            &|it| it.pids = vec![33],
+            &|it| it.uids = vec![1234],
+            &|it| it.netns = vec![5],
+            &|it| it.family = Some(Family::Ipv6),
+            &|it| it.direction = Some(Direction::Outbound),
+            // All must fit.
+            &|it| (it.local_ports, it.uids) = (ports("80"), vec![0]),
+        ];
+        let fits = fits.into_iter().map(|change| (change, true));
+        let does_not = does_not.into_iter().map(|change| (change, false));
+        for (change, kept) in fits.chain(does_not) {
+            let mut options = none();
+            change(&mut options);
+            assert_eq!(keeps(options.clone(), &record), kept, "{options:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_kept() {
+        let mut record = outbound(EventKind::Open);
+        record.local.port = None;
+        record.process = None;
+        for options in [
+            FilterOptions {
+                local_ports: Some("1-65535".parse().unwrap()),
+                ..none()
+            },
+            FilterOptions {
+                pids: vec![1234],
+                ..none()
+            },
+            FilterOptions {
+                uids: vec![0],
+                ..none()
+            },
+        ] {
+            assert!(!keeps(options.clone(), &record), "{options:?}");
+        }
+        assert!(keeps(none(), &record));
+    }
+
+    #[test]
+    fn loopback_is_by_address() {
+        let leaves = |local: &str, remote: &str| {
+            let ends = (endpoint(local, 1), endpoint(remote, 2));
+            let record = between(EventKind::Close, Direction::Outbound, ends.0, ends.1);
+            keeps(
+                FilterOptions {
+                    loopback: false,
+                    ..none()
+                },
+                &record,
+            )
+        };
+        assert!(!leaves("127.0.0.1", "127.9.9.9"));
+        assert!(!leaves("::1", "::1"));
+        assert!(!leaves("10.0.0.5", "10.0.0.5"));
+        assert!(leaves("10.0.0.5", "10.0.0.6"));
+        assert!(leaves("2001:db8::1", "2001:db8::2"));
+    }
+}
