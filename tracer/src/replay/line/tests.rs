@@ -102,6 +102,71 @@ fn what_was_written_is_read_as_it_was() {
     }
 }
 
+/// By serde alone.
+fn looked_up(line: &[u8]) -> Option<Record> {
+    let line: Line<'_> = serde_json::from_slice(line).ok()?;
+    (line.v == 1).then(|| line.record(&mut Hosts::default()).ok())?
+}
+
+#[test]
+fn a_line_as_written_is_read_in_one_go() {
+    for record in [
+        full(),
+        samples::inbound(EventKind::Accept),
+        samples::outbound(EventKind::Open),
+        samples::closed(1, 2),
+    ] {
+        let mut record = record;
+        if let Some(bytes) = &mut record.bytes {
+            bytes.tx = bytes.tx.min(u64::MAX / 2);
+        }
+        let line = written(&record);
+        let text = std::str::from_utf8(&line).unwrap().trim_end();
+        let parsed = super::written::line(text).expect("it is just so");
+        assert_eq!(parsed.record(&mut Hosts::default()).unwrap(), record);
+    }
+}
+
+#[test]
+fn whatever_becomes_of_a_line_both_ways_to_read_it_agree() {
+    let line = written(&full());
+    let line = line.trim_ascii_end();
+    let mut same = 0;
+    for place in 0..line.len() {
+        for byte in *b"\"\\{}[],:. \t\n0159-+eaz\x00\x7f\xc3" {
+            let mut other = line.to_vec();
+            other[place] = byte;
+            let found = read_any(&other);
+            assert_eq!(
+                found,
+                looked_up(&other),
+                "{}",
+                String::from_utf8_lossy(&other)
+            );
+            same += u32::from(found.is_some());
+            other.insert(place, byte);
+            assert_eq!(
+                read_any(&other),
+                looked_up(&other),
+                "{}",
+                String::from_utf8_lossy(&other)
+            );
+            other.drain(place..(place + 2).min(line.len()));
+            assert_eq!(
+                read_any(&other),
+                looked_up(&other),
+                "{}",
+                String::from_utf8_lossy(&other)
+            );
+        }
+    }
+    assert!(same > 1_000, "{same} of them are records still");
+}
+
+fn read_any(line: &[u8]) -> Option<Record> {
+    read(line).ok()
+}
+
 #[test]
 fn names_that_were_escaped_stay_and_those_that_were_not_are() {
     let mut record = full();
