@@ -97,24 +97,12 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
     if options.debug {
         tracer.say_missed_runs();
     }
+    error = error.or(tracing.read_the_rest(&mut kernel, &mut stop).await.err());
     let Tracing {
-        mut ring,
-        mut collector,
+        collector,
         mut publisher,
         ..
     } = tracing;
-    let prepared = collector.prepare_stop();
-    let stopped = Watch::around(&mut kernel, || collector.stop());
-    let begun = collector.read_the_rest();
-    error = error.or(prepared.err()).or(stopped.err()).or(begun.err());
-    while collector.has_steps() {
-        // After an error the rest is still read.
-        let result = collector.step(&mut ring, &mut publisher);
-        error = error.or(result.err());
-        publisher.catch_up(&mut stop).await;
-    }
-    let summed = collector.sums(|key, totals| publisher.aggregate.add_folded(key, totals));
-    error = error.or(summed.err());
     let mut loss = collector.loss();
     let keeper = publisher.keeper.take();
     let (aggregate, stream) = publisher.finish(&mut stop).await;
@@ -160,6 +148,30 @@ struct Tracing {
 }
 
 impl Tracing {
+    /// Stops the count and reads what is left, also after an error, which is the first one then.
+    async fn read_the_rest(
+        &mut self,
+        kernel: &mut Option<Watch>,
+        stop: &mut Stop,
+    ) -> io::Result<()> {
+        let Self {
+            ring,
+            collector,
+            publisher,
+            ..
+        } = self;
+        let prepared = collector.prepare_stop();
+        let stopped = Watch::around(kernel, || collector.stop());
+        let mut result = prepared.and(stopped).and(collector.read_the_rest());
+        while collector.has_steps() {
+            let taken = collector.step(ring, publisher);
+            result = result.and(taken.map(drop));
+            publisher.catch_up(stop).await;
+        }
+        let sums = collector.sums(|key, totals| publisher.aggregate.add_folded(key, totals));
+        result.and(sums)
+    }
+
     /// Moves records from the ring to the output until something says stop. After an error the
     /// totals so far are still good.
     async fn until(&mut self, stop: &mut Stop, deadline: Option<Instant>) -> io::Result<()> {
