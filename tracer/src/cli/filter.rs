@@ -1,6 +1,7 @@
 //! The options that choose connections, the same for a run, a replay and a list of sockets.
 
 use super::{SELECT, UsageError, choice, each};
+use crate::address::ClassSet;
 use crate::options::FilterOptions;
 use crate::options::netns::parse_netns;
 use crate::options::values::{parse_pids, parse_uids};
@@ -101,6 +102,15 @@ impl FilterArgs {
             .map_err(|error| UsageError::message(&error.to_string()))?;
         Ok(filter)
     }
+}
+
+/// The classes of addresses that an option names; `None` without it.
+pub(super) fn class_set(lists: &[String]) -> Result<Option<ClassSet>, UsageError> {
+    let parsed = each("--class", lists, str::parse::<ClassSet>)?;
+    Ok(parsed.into_iter().reduce(|mut set, more| {
+        set.insert(more);
+        set
+    }))
 }
 
 pub(super) fn port_set(option: &str, lists: &[String]) -> Result<Option<PortSet>, UsageError> {

@@ -3,9 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::filter::SelectArgs;
+use super::filter::{SelectArgs, class_set};
 use super::{OUTPUT, SELECT, UsageError, choice, each, one, optional};
-use crate::address::ClassSet;
 use crate::list::filter::Filter;
 use crate::list::place::Place;
 use crate::list::socket::{State, StateSet};
@@ -96,11 +95,6 @@ impl Args {
 
     fn filter(&self) -> Result<Filter, UsageError> {
         let select = self.select.check()?;
-        let mut classes: Option<ClassSet> = None;
-        for list in &self.class {
-            let parsed = one("--class", list, str::parse)?;
-            classes.get_or_insert_default().insert(parsed);
-        }
         let mut states = self.listening.then_some(StateSet::of(State::Listen));
         for list in &self.tcp_state {
             let parsed = one("--tcp-state", list, str::parse)?;
@@ -114,7 +108,7 @@ impl Args {
             family: select.family,
             direction: select.direction,
             loopback: select.loopback,
-            classes,
+            classes: class_set(&self.class)?,
             states,
         })
     }

@@ -92,6 +92,10 @@ pub struct Accumulator {
     source: Source,
     /// Connections that were counted and have not ended.
     live: HashMap<ConnectionId, Credited>,
+    /// Those of which there was no sign for longer.
+    quiet: HashMap<ConnectionId, Credited>,
+    /// How many each of the two holds at most.
+    most_live: usize,
 }
 
 impl Accumulator {
@@ -101,11 +105,26 @@ impl Accumulator {
             delta: Delta::new(most),
             source,
             live: HashMap::new(),
+            quiet: HashMap::new(),
+            most_live: usize::MAX,
+        }
+    }
+
+    /// Remembers some `most` connections that have not ended, as recorded ones may never: of more,
+    /// those without a sign for longest are forgotten, and count again if there is one.
+    #[must_use]
+    pub fn remembering(self, most: usize) -> Self {
+        Self {
+            most_live: (most / 2).max(1),
+            ..self
         }
     }
 
     /// Counts what the record tells. Of one connection they must come in the order they were made.
     pub fn add(&mut self, record: &Record) {
+        if let Some(credited) = self.quiet.remove(&record.id) {
+            self.live.insert(record.id, credited);
+        }
         match record.event {
             EventKind::Accept | EventKind::Established => self.begin(record),
             EventKind::Traffic => self.traffic(record),
@@ -113,10 +132,14 @@ impl Accumulator {
             EventKind::Close | EventKind::OpenAtExit => self.end(record),
             EventKind::Open | EventKind::Io | EventKind::Ended => {}
         }
+        if self.live.len() >= self.most_live {
+            self.quiet = std::mem::take(&mut self.live);
+        }
     }
 
     /// Forgets a connection whose end nobody will tell.
     pub fn vanished(&mut self, id: ConnectionId) {
+        self.quiet.remove(&id);
         self.live.remove(&id);
     }
 
