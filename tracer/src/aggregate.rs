@@ -333,14 +333,17 @@ fn counts(record: &Record) -> Option<Counts> {
     };
     match record.event {
         EventKind::Close | EventKind::OpenAtExit => {
-            let accepted = record.process.is_some();
+            // Of a sampled one it may only be that nobody here may see it.
+            let accepted = record.process.is_some() || record.sampled;
             match record.direction {
                 _ if record.pre_existing => counts.pre_existing = 1,
                 Direction::Inbound => {
                     counts.accepts = u64::from(accepted);
                     counts.unaccepted = u64::from(!accepted);
                 }
-                Direction::Outbound => counts.connects = u64::from(record.latency_ns.is_some()),
+                Direction::Outbound => {
+                    counts.connects = u64::from(record.latency_ns.is_some() || record.sampled);
+                }
             }
             counts.open = u64::from(record.event == EventKind::OpenAtExit);
         }

@@ -1,10 +1,12 @@
 //! The command line of `conntracer list`.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::filter::{SelectArgs, class_set};
-use super::{OUTPUT, SELECT, UsageError, choice, each, one, optional};
+use super::state::{LimitArgs, MAP};
+use super::{OUTPUT, SELECT, UsageError, choice, each, file, one, optional};
 use crate::list::filter::Filter;
 use crate::list::place::Place;
 use crate::list::socket::{State, StateSet};
@@ -20,6 +22,8 @@ Examples:
   conntracer list --port 443 --interval 2     the same every two seconds, until Ctrl-C
   conntracer list --format json --count 60 --interval 1m
                                               an hour for other programs
+  conntracer list --state web.map --quiet --interval 10
+                                              who uses what, over days and without root
 
 Exit codes: 0 clean, 1 failure, 2 wrong usage.";
 
@@ -68,6 +72,19 @@ pub(super) struct Args {
         help = "List again after this time: seconds, or with units as in 0.5, 2s or 1m. \
                 Default: 1s with --count.")]
     interval: Option<String>,
+
+    #[arg(short, long, help_heading = OUTPUT, requires = "state",
+        help = "Print nothing, only keep the map. Default: both.")]
+    quiet: bool,
+
+    #[arg(long, value_name = "FILE", help_heading = MAP,
+        help = "Add the connections to the map in this file, marked as sampled, each once for as \
+                long as this runs; see `conntracer map`. What comes and goes between two rounds is \
+                missing, and another run counts again what is still there. Default: no map is kept.")]
+    state: Option<PathBuf>,
+
+    #[command(flatten)]
+    limits: LimitArgs,
 }
 
 impl Args {
@@ -90,6 +107,9 @@ impl Args {
             format: self.format,
             count: count.or_else(|| interval.is_none().then_some(1)),
             interval: interval.unwrap_or(Duration::from_secs(1)),
+            quiet: self.quiet,
+            limits: self.limits.check()?,
+            state: file("--state", self.state)?,
         })
     }
 
@@ -145,6 +165,9 @@ mod tests {
             format: Format::Table,
             count: Some(1),
             interval: Duration::from_secs(1),
+            quiet: false,
+            state: None,
+            limits: crate::map::options::Limits::default(),
         };
         assert_eq!(parse(&[]).unwrap(), expected);
         assert_eq!(parse(&["--netns", "self"]).unwrap(), expected);
@@ -183,6 +206,11 @@ mod tests {
             "3",
             "--interval",
             "0.5",
+            "--state",
+            "m",
+            "--quiet",
+            "--map-max",
+            "7",
         ]);
         let filter = Filter {
             local_ports: Some("80,443".parse().unwrap()),
@@ -201,6 +229,12 @@ mod tests {
             format: Format::Json,
             count: Some(3),
             interval: Duration::from_millis(500),
+            quiet: true,
+            state: Some("m".into()),
+            limits: crate::map::options::Limits {
+                max_relations: 7,
+                forget: None,
+            },
         };
         assert_eq!(options.unwrap(), expected);
         let listening = parse(&["--listening"]).unwrap().filter.states;
@@ -244,6 +278,8 @@ mod tests {
             &["-4", "-6"],
             &["--listening", "--tcp-state", "close"],
             &["--output", "x"],
+            &["--quiet"],
+            &["--state", "-"],
         ] {
             assert_eq!(
                 parse(wrong).unwrap_err().exit_code(),

@@ -231,6 +231,7 @@ mod tests {
         let holder = |pid| Holder {
             pid,
             name: "x".into(),
+            start_ns: 0,
         };
         let socket = Socket {
             holders: vec![holder(5), holder(6)],

@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 
 use super::{Forgotten, Relation, Source, Uses};
-use crate::record::{ConnectionId, Direction, EventKind, Record, WallTime};
+use crate::record::{ConnectionId, Direction, EventKind, Out, Record, WallTime};
 
 /// What is new. It has at most a given number of relations; signs of further ones are counted as
 /// unsaved.
@@ -99,7 +99,8 @@ pub struct Accumulator {
 }
 
 impl Accumulator {
-    /// Nothing seen yet; at most `most` relations are new at a time.
+    /// Nothing seen yet; at most `most` relations are new at a time. `source` is that of records which
+    /// do not say that they are sampled.
     pub fn new(source: Source, most: usize) -> Self {
         Self {
             delta: Delta::new(most),
@@ -157,7 +158,8 @@ impl Accumulator {
         // it is known at once or never.
         let awaits_owner = record.direction == Direction::Inbound
             && record.process.is_none()
-            && !record.pre_existing;
+            && !record.pre_existing
+            && !record.sampled;
         if awaits_owner {
             return;
         }
@@ -218,9 +220,18 @@ impl Accumulator {
     }
 }
 
+impl Out for Accumulator {
+    fn push(&mut self, record: Record) {
+        self.add(&record);
+    }
+}
+
 /// Whether an ended connection of which nothing was told before was used by anybody here: one that
 /// no process accepted is no use of a service.
 fn is_use(record: &Record) -> bool {
+    if record.sampled {
+        return true;
+    }
     let bytes = record.bytes.unwrap_or_default();
     let before = [bytes.before_tx, bytes.before_rx].map(Option::unwrap_or_default);
     let has_moved = bytes.tx | bytes.rx | before[0] | before[1] != 0;
@@ -252,7 +263,11 @@ fn relation(record: &Record, source: Source) -> Relation {
         service: Some(SocketAddr::new(service.ip.to_canonical(), port)),
         peer,
         process: record.process.as_ref().map(|process| process.name.clone()),
-        source,
+        source: if record.sampled {
+            Source::Sampled
+        } else {
+            source
+        },
     }
 }
 
