@@ -32,8 +32,8 @@ fn a_replay_makes_the_map_of_the_run_that_it_was_recorded_from() {
     let Some(place) = Place::new() else { return };
     let mut older = Workload::start(&place.namespace, "older --connections 3");
     older.ready();
-    let line = format!("--state {} --save-every 20ms", place.state().display());
-    let tracer = Tracer::start(&place.namespace, &line);
+    let options = format!("--state {} --save-every 20ms", place.state().display());
+    let tracer = Tracer::start(&place.namespace, &options);
     let mut held = Workload::start(&place.namespace, "hold --connections 2");
     held.ready();
     for scenario in [

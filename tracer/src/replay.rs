@@ -226,6 +226,7 @@ fn finish(options: &Options, file: Option<SummaryFile>, done: Done) -> u8 {
         loss: None,
         kernel: None,
         replay: Some(replayed),
+        sampled: None,
     });
     errors.dedup();
     write(options, &summary, file, closed, &mut errors);

@@ -1,12 +1,11 @@
 //! The command line of `conntracer list`.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::filter::{SelectArgs, class_set};
+use super::filter::{SelectArgs, class_set, places};
 use super::state::{LimitArgs, MAP};
-use super::{OUTPUT, SELECT, UsageError, choice, each, file, one, optional};
+use super::{OUTPUT, SELECT, UsageError, choice, file, one, optional};
 use crate::list::filter::Filter;
 use crate::list::place::Place;
 use crate::list::socket::{State, StateSet};
@@ -89,15 +88,13 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn options(self) -> Result<Options, UsageError> {
-        let mut places = each("--netns", &self.netns, Place::parse)?;
+        let mut places = places(&self.netns)?;
         if places.is_empty() {
             let own = Place::own().map_err(|error| {
                 UsageError::message(&format!("our own network namespace: {error}"))
             })?;
             places.push(own);
         }
-        let mut seen = HashSet::new();
-        places.retain(|place| seen.insert(place.inode()));
         let count = |text: &str| parse_count(text, 1, u64::MAX);
         let interval = optional("--interval", self.interval.as_ref(), parse_interval)?;
         let count = optional("--count", self.count.as_ref(), count)?;
@@ -136,10 +133,14 @@ impl Args {
 
 /// A time as other options take it; what is refused is told in the words of this one.
 fn parse_interval(text: &str) -> Result<Duration, String> {
-    parse_duration(text).map_err(|error| match error {
+    parse_duration(text).map_err(|error| interval_error(&error))
+}
+
+pub(super) fn interval_error(error: &ValueError) -> String {
+    match error {
         ValueError::NoTime => "an interval must be longer than zero".to_owned(),
         error => error.to_string(),
-    })
+    }
 }
 
 #[cfg(test)]

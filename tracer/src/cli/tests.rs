@@ -115,6 +115,37 @@ fn a_replay_has_files_and_the_filters_and_tables_of_a_trace() {
 }
 
 #[test]
+fn polling_is_a_backend_of_its_own_that_is_never_chosen_by_itself() {
+    let poll = |args: &[&str]| parse(args).map(|options| (options.poll, options.backend));
+    assert_eq!(poll(&[]).unwrap(), (None, None));
+    assert_eq!(poll(&["--backend", "auto"]).unwrap(), (None, None));
+    let every = |interval| {
+        let poll = crate::options::Poll {
+            interval,
+            places: Vec::new(),
+        };
+        (Some(poll), None)
+    };
+    let backend = ["--backend", "poll"];
+    assert_eq!(poll(&backend).unwrap(), every(Duration::from_secs(1)));
+    let args = ["--backend", "poll", "--poll-interval", "1m"];
+    assert_eq!(poll(&args).unwrap(), every(Duration::from_mins(1)));
+    for wrong in [
+        &["--strict"][..],
+        &["--events", "io"],
+        &["--accept-hooks", "on"],
+        &["--poll-interval", "0"],
+    ] {
+        let error = poll(&[&backend, wrong].concat()).unwrap_err();
+        assert!(error.to_string().contains(wrong[0]), "{error}");
+    }
+    assert!(poll(&["--poll-interval", "1"]).is_err());
+    let (own, _) = poll(&["--backend", "poll", "--netns", "self", "--netns", "self"]).unwrap();
+    let expected = vec![crate::list::place::Place::own().unwrap()];
+    assert_eq!(own.unwrap().places, expected);
+}
+
+#[test]
 fn the_doctor_has_options_of_its_own() {
     use crate::doctor::{Format, Options};
     let options = |format, backend| Options { format, backend };
@@ -217,6 +248,7 @@ fn every_option_arrives() {
         max_connections: 5,
         ready_fd: None,
         backend: Some(Backend::Kprobe),
+        poll: None,
         accounting: Accounting::Socket,
         accept_hooks: AcceptHooks::Off,
         events: Events::Lifecycle,
