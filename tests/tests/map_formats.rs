@@ -45,6 +45,19 @@ fn every_format_shows_it_without_loopback() {
     assert_eq!(place.show("--format list --port 7007"), "");
     assert_eq!(place.show("--format list --port 8080"), "192.0.2.2\n");
     assert_eq!(place.show("--format list --since 9999h"), "192.0.2.2\n");
+    assert_eq!(
+        place.show("--format list --class documentation"),
+        "192.0.2.2\n"
+    );
+    assert_eq!(
+        place.show("--format list --class private,shared"),
+        "192.0.2.2\n"
+    );
+    assert_eq!(place.show("--format list --class public,loopback"), "");
+    assert_eq!(
+        place.show("--format list --class loopback --loopback"),
+        "127.0.0.1\n"
+    );
     assert_eq!(place.show("--format list --since 2200-01-01"), "");
     let table = place.show("");
     assert!(
@@ -56,6 +69,8 @@ fn every_format_shows_it_without_loopback() {
         ("--view one-to-one", "192.0.2.1:8080  192.0.2.2  map"),
         ("--format csv", ",inbound,192.0.2.1,8080,192.0.2.2,map"),
         ("--format csv --view one-to-one", ",traced,"),
+        ("--format csv", ",documentation\n"),
+        ("--view one-to-one", " CLASS "),
         ("--format dot", "[label=\"192.0.2.2\"];\n"),
         ("--format mermaid", "[\"192.0.2.2\"]\n"),
     ] {

@@ -82,7 +82,8 @@ fn records_of_every_event_fit_the_schema_and_use_all_of_it() {
         .count();
     assert_eq!(seen, all_events.len() - 1, "{events:?}");
     let all_fields = described("/properties").as_object().expect("an object");
-    for field in all_fields.keys() {
+    // Records of a run without hooks have `sampled`, see `poll.rs`.
+    for field in all_fields.keys().filter(|field| *field != "sampled") {
         assert!(fields.contains(field), "no record has {field}");
     }
 }
@@ -135,7 +136,9 @@ fn summaries_with_and_without_other_rows_fit_the_schema_and_use_all_of_it() {
         }
     }
     let described = schema.pointer("/properties").and_then(Value::as_object);
-    for field in described.expect("an object").keys() {
+    let described = described.expect("an object").keys();
+    // Likewise.
+    for field in described.filter(|field| *field != "sampled") {
         assert!(fields.contains(field), "no summary has {field}");
     }
 }

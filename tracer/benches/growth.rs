@@ -121,5 +121,6 @@ fn run() -> tracer::aggregate::Run {
         loss: None,
         kernel: None,
         replay: None,
+        sampled: None,
     }
 }

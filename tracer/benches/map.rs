@@ -172,6 +172,7 @@ fn record() -> Record {
         reason: None,
         closed_by: None,
         pre_existing: false,
+        sampled: false,
         ending: Ending::default(),
     }
 }

@@ -18,7 +18,7 @@ use tracer_common::folded::{FoldedKey, FoldedTotals};
 use crate::names::escape;
 use crate::reconcile::{Reconciliation, Tally};
 use crate::record::{Direction, EventKind, Record, SCHEMA_VERSION, WallTime};
-use crate::summary::{Counts, Loss, Others, Replayed, Summary, Traced};
+use crate::summary::{Counts, Loss, Others, Replayed, Sampled, Summary, Traced};
 use finished::{peer_rows, port_row, process_rows};
 use hosts::Hosts;
 use rows::Rows;
@@ -274,6 +274,7 @@ impl Aggregate {
             loss: run.loss,
             kernel: run.kernel,
             replay: run.replay,
+            sampled: run.sampled,
         }
     }
 }
@@ -296,6 +297,8 @@ pub struct Run {
     pub kernel: Option<Reconciliation>,
     /// What was read, of a replay.
     pub replay: Option<Replayed>,
+    /// How often was looked, of a run that samples.
+    pub sampled: Option<Sampled>,
 }
 
 #[derive(Clone, Copy)]
@@ -333,14 +336,17 @@ fn counts(record: &Record) -> Option<Counts> {
     };
     match record.event {
         EventKind::Close | EventKind::OpenAtExit => {
-            let accepted = record.process.is_some();
+            // Of a sampled one it may only be that nobody here may see it.
+            let accepted = record.process.is_some() || record.sampled;
             match record.direction {
                 _ if record.pre_existing => counts.pre_existing = 1,
                 Direction::Inbound => {
                     counts.accepts = u64::from(accepted);
                     counts.unaccepted = u64::from(!accepted);
                 }
-                Direction::Outbound => counts.connects = u64::from(record.latency_ns.is_some()),
+                Direction::Outbound => {
+                    counts.connects = u64::from(record.latency_ns.is_some() || record.sampled);
+                }
             }
             counts.open = u64::from(record.event == EventKind::OpenAtExit);
         }

@@ -144,6 +144,11 @@ fn ticks(ns: u64) -> u64 {
     ns / (1_000_000_000 / rustix::param::clock_ticks_per_second().max(1))
 }
 
+/// Ticks of `/proc/PID/stat` as nanoseconds.
+pub(crate) fn nanoseconds(ticks: u64) -> u64 {
+    ticks.saturating_mul(1_000_000_000 / rustix::param::clock_ticks_per_second().max(1))
+}
+
 /// The processes that `/proc` shows.
 pub(crate) fn pids() -> impl Iterator<Item = u32> {
     let folder = std::fs::read_dir("/proc").into_iter().flatten().flatten();

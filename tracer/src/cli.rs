@@ -15,6 +15,7 @@ mod verb;
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -24,7 +25,7 @@ use crate::options::ready_fd::take_ready_fd;
 use crate::options::values::{
     MAX_MAX_CONNECTIONS, ValueError, parse_count, parse_duration, parse_ring_bytes,
 };
-use crate::options::{AcceptHooks, Events, Options, OutputFormat};
+use crate::options::{AcceptHooks, Events, Options, OutputFormat, Poll};
 pub use error::UsageError;
 use filter::FilterArgs;
 use tables::TableArgs;
@@ -43,6 +44,19 @@ const BACKENDS: &[(&str, BackendChoice)] = &[
     ("kprobe", Some(Backend::Kprobe)),
     ("tracepoint", Some(Backend::Tracepoint)),
 ];
+/// How a run comes to know of connections.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    Hooks(BackendChoice),
+    Poll,
+}
+const HOW: &[(&str, How)] = &[
+    ("auto", How::Hooks(None)),
+    ("fentry", How::Hooks(Some(Backend::Fentry))),
+    ("kprobe", How::Hooks(Some(Backend::Kprobe))),
+    ("tracepoint", How::Hooks(Some(Backend::Tracepoint))),
+    (crate::poll::BACKEND, How::Poll),
+];
 const ACCOUNTINGS: &[(&str, Accounting)] = &[
     ("process", Accounting::Process),
     ("socket", Accounting::Socket),
@@ -58,6 +72,9 @@ const EVENTS: &[(&str, Events)] = &[
     ("io", Events::Io),
 ];
 
+/// From one look at the sockets to the next, unless `--poll-interval` says otherwise.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
 const EXAMPLES: &str = "\
 Examples:
   conntracer                                  everything, until Ctrl-C
@@ -68,6 +85,7 @@ Examples:
   conntracer --format json --output c.jsonl --summary c.json
                                               records and tables for other programs
   conntracer --state web.map --quiet          who uses what, kept over days
+  conntracer --backend poll                   without root: what sampling can see
   conntracer map --state web.map              shows that
   conntracer replay c.jsonl.gz --port 443     tables of recorded connections
   conntracer doctor                           what can be traced here, tried out
@@ -79,7 +97,7 @@ Exit codes: 0 clean, 1 failure, 2 wrong usage.";
 ///
 /// Traces TCP connections with eBPF from the moment it starts until Ctrl-C, then prints tables by
 /// port, process and peer. Options that select connections must all fit. Needs root, or the
-/// capabilities `CAP_BPF` and `CAP_PERFMON`.
+/// capabilities `CAP_BPF` and `CAP_PERFMON`; `--backend poll` needs neither, and only samples.
 #[derive(Parser)]
 #[command(name = "conntracer", bin_name = "conntracer", version, after_help = EXAMPLES, max_term_width = 100)]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
@@ -122,11 +140,16 @@ struct Args {
                 so and go on.")]
     strict: bool,
 
-    #[arg(long, value_name = "HOW", help_heading = MACHINE, value_parser = choice(BACKENDS),
+    #[arg(long, value_name = "HOW", help_heading = MACHINE, value_parser = choice(HOW),
         default_value = "auto",
         help = "Attach by these hooks, or fail; auto takes the first that this kernel allows and \
-                says which and why.")]
-    backend: BackendChoice,
+                says which and why. poll attaches none and needs no rights: it looks at the sockets \
+                now and then, misses what comes and goes in between, and says so.")]
+    backend: How,
+
+    #[arg(long, value_name = "TIME", help_heading = MACHINE, allow_hyphen_values = true,
+        help = "With --backend poll: look again after this time. Default: 1s.")]
+    poll_interval: Option<String>,
 
     #[arg(long, value_name = "HOW", help_heading = MACHINE, value_parser = choice(ACCOUNTINGS),
         default_value = "process",
@@ -193,6 +216,7 @@ where
 
 impl Args {
     fn check(self) -> Result<Options, UsageError> {
+        let poll = self.poll()?;
         let filter = self.filter.check()?;
         let tables = self.tables.check()?;
         let output = file("--output", self.output)?;
@@ -227,6 +251,10 @@ impl Args {
                  leave one of them out",
             ));
         }
+        let backend = match self.backend {
+            How::Hooks(backend) => backend,
+            How::Poll => None,
+        };
         let page = u32::try_from(rustix::param::page_size()).unwrap_or(4096);
         let count = |text: &str, max: u64| parse_count(text, 1, max);
         let most = u64::from(MAX_MAX_CONNECTIONS);
@@ -245,7 +273,8 @@ impl Args {
                 parse_ring_bytes(size, page)
             })?,
             max_connections: u32::try_from(connections).unwrap_or(MAX_MAX_CONNECTIONS),
-            backend: self.backend,
+            backend,
+            poll,
             accounting: self.accounting,
             accept_hooks: self.accept_hooks,
             events: self.events,
@@ -256,6 +285,48 @@ impl Args {
             // Last: a descriptor is taken over only if all else is right.
             ready_fd: optional("--ready-fd", self.ready_fd.as_ref(), take_ready_fd)?,
         })
+    }
+}
+
+impl Args {
+    /// How sockets are looked at, without hooks.
+    fn poll(&self) -> Result<Option<Poll>, UsageError> {
+        let parse = |text: &str| parse_duration(text).map_err(|error| list::interval_error(&error));
+        let interval = optional("--poll-interval", self.poll_interval.as_ref(), parse)?;
+        if self.backend != How::Poll {
+            return match interval {
+                Some(_) => Err(UsageError::message(
+                    "--poll-interval is for --backend poll only",
+                )),
+                None => Ok(None),
+            };
+        }
+        let cannot = [
+            (
+                self.events == Events::Io,
+                "--events io",
+                "it sees no single send and receive",
+            ),
+            (
+                self.accept_hooks == AcceptHooks::On,
+                "--accept-hooks on",
+                "it attaches none",
+            ),
+            (
+                self.strict,
+                "--strict",
+                "it cannot know that nothing is missing",
+            ),
+        ];
+        if let Some((_, option, why)) = cannot.into_iter().find(|(given, ..)| *given) {
+            return Err(UsageError::message(&format!(
+                "{option} cannot be had with --backend poll: {why}; leave one of them out"
+            )));
+        }
+        Ok(Some(Poll {
+            interval: interval.unwrap_or(POLL_INTERVAL),
+            places: self.filter.places()?,
+        }))
     }
 }
 

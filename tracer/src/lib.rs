@@ -12,6 +12,7 @@
 //! | [`publish`], [`sink`] | records to bytes to where they go | tables |
 //! | [`report`], [`conclude`] | tables to text or JSON, exit code | records |
 //! | [`map`] | who uses what, over days: kept in a file, shown by a verb of its own | the ring |
+//! | [`poll`] | a run that looks at the sockets now and then, without privileges | the programs |
 //! | [`run`] | the loop over ring, timer and stop | how any of these work |
 //! | [`address`] | what an address is, by IANA's registries | anything else |
 //! | [`list`] | the sockets there are now | the programs, records |
@@ -38,6 +39,7 @@ pub mod map;
 pub mod names;
 pub mod namespaces;
 pub mod options;
+pub mod poll;
 pub mod ports;
 pub mod preflight;
 pub mod publish;

@@ -8,27 +8,33 @@
 //! | [`sock_diag`], `tcp_info` | the kernel's list, and its byte counts |
 //! | `proc_net` | the list of a kernel without that |
 //! | `owners`, [`users`] | whose they are |
+//! | [`sampler`], `kept` | from reading to reading what is new, pure; the map of that |
 //! | [`place`], [`mod@read`] | where to look; all of the above |
 
 pub mod arrange;
 pub mod filter;
 pub mod json;
+mod kept;
 mod owners;
 pub mod place;
 mod proc_net;
 pub mod read;
+pub mod sampler;
 pub mod sock_diag;
 pub mod socket;
 mod tcp_info;
 pub mod users;
 
 use std::io::{self, BufWriter, Write};
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use jiff::tz::TimeZone;
 
+use crate::identity::Identity;
+use crate::map::options::Limits;
 use crate::record::WallTime;
 use crate::report::sockets;
 use crate::say::say;
@@ -36,8 +42,10 @@ use crate::stop::Stop;
 use crate::timer::Timer;
 use crate::{clock, exit, host, preflight, terminal};
 use filter::Filter;
+use kept::Kept;
 use place::Place;
 use read::Listing;
+use sampler::Moment;
 use users::Users;
 
 /// How long a round may go on after a signal. A consumer that takes nothing must not keep us.
@@ -56,6 +64,12 @@ pub struct Options {
     pub count: Option<u64>,
     /// From the start of a round to that of the next; longer than zero.
     pub interval: Duration,
+    /// Nothing is printed.
+    pub quiet: bool,
+    /// The map that they are added to; `None` = none is.
+    pub state: Option<PathBuf>,
+    /// Bounds of the map.
+    pub limits: Limits,
 }
 
 /// How sockets are written.
@@ -91,28 +105,51 @@ struct Lister {
     users: Users,
     host: String,
     zone: TimeZone,
+    /// Rounds follow each other; only to a thread of its own it is borrowed.
+    kept: Mutex<Option<Kept>>,
 }
 
 /// Lists the sockets, as often as was asked for. Returns the exit code.
 pub async fn run(options: Options) -> anyhow::Result<u8> {
     let (count, interval) = (options.count, options.interval);
+    let host = host::name();
+    let kept = match &options.state {
+        Some(path) => {
+            let identity =
+                Identity::new(&host::boot_id(), &host::secret().context("/dev/urandom")?);
+            let kept = Kept::open(path, options.limits, identity, host.as_str().into());
+            Some(kept.context("--state")?)
+        }
+        None => None,
+    };
     let lister = Arc::new(Lister {
         options,
         users: Users::read(),
-        host: host::name(),
+        host,
         zone: TimeZone::system(),
+        kept: Mutex::new(kept),
     });
     if count == Some(1) {
         lister.round(1)?;
-        return Ok(exit::CLEAN);
+    } else {
+        rounds(&lister, count, interval).await?;
     }
+    lister.finish()
+}
+
+/// Round after round, until there were as many, nobody reads on, or a signal comes.
+async fn rounds(
+    lister: &Arc<Lister>,
+    count: Option<u64>,
+    interval: Duration,
+) -> anyhow::Result<()> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mut stop =
         Stop::listen(preflight::sighup_ignored(&status)).context("cannot listen for signals")?;
     let mut timer = Timer::new().context("cannot make a timer")?;
     let mut next = Instant::now();
     for number in 1.. {
-        let worker = Arc::clone(&lister);
+        let worker = Arc::clone(lister);
         let mut round = tokio::task::spawn_blocking(move || worker.round(number));
         let ended = tokio::select! {
             ended = &mut round => ended,
@@ -120,7 +157,7 @@ pub async fn run(options: Options) -> anyhow::Result<u8> {
                 if let Ok(ended) = tokio::time::timeout(GRACE, round).await {
                     ended??;
                 }
-                return Ok(exit::CLEAN);
+                return Ok(());
             }
         };
         if ended?? == Written::Closed || count == Some(number) {
@@ -134,14 +171,24 @@ pub async fn run(options: Options) -> anyhow::Result<u8> {
             () = stop.requested() => break,
         }
     }
-    Ok(exit::CLEAN)
+    Ok(())
 }
 
 impl Lister {
     fn round(&self, number: u64) -> anyhow::Result<Written> {
-        let time = clock::wall_time(clock::mono_ns(), clock::wall_offset_ns());
+        let mono_ns = clock::mono_ns();
+        let time = clock::wall_time(mono_ns, clock::wall_offset_ns());
         let listing = read::read(&self.options.places, &self.options.filter)?;
-        let written = self.write(&listing, Round { number, time });
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = &mut *kept {
+            kept.add(&listing.sockets, Moment { mono_ns, time });
+        }
+        drop(kept);
+        let written = if self.options.quiet {
+            Ok(())
+        } else {
+            self.write(&listing, Round { number, time })
+        };
         if number == 1 {
             let unseen = listing.unseen.sentence();
             listing
@@ -155,6 +202,14 @@ impl Lister {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Written::Closed),
             Err(error) => Err(error).context("cannot write the list"),
         }
+    }
+
+    /// Whether all of the map is saved. A round that does not end keeps it: it has saved the ones
+    /// before.
+    fn finish(&self) -> anyhow::Result<u8> {
+        let kept = self.kept.try_lock().ok().and_then(|mut kept| kept.take());
+        kept.map_or(Ok(()), Kept::finish).context("--state")?;
+        Ok(exit::CLEAN)
     }
 
     fn write(&self, listing: &Listing, round: Round) -> io::Result<()> {

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use tracer::cli::Command;
-use tracer::{cli, doctor, exit, list, map, replay, run, say};
+use tracer::{cli, doctor, exit, list, map, poll, replay, run, say};
 
 fn main() -> ExitCode {
     let command = cli::parse();
@@ -15,7 +15,10 @@ fn main() -> ExitCode {
         .and_then(|runtime| {
             let code = runtime.block_on(async {
                 match command {
-                    Command::Trace(options) => run::run(*options).await,
+                    Command::Trace(options) => match options.poll.clone() {
+                        None => run::run(*options).await,
+                        Some(how) => poll::run(*options, how).await,
+                    },
                     Command::Doctor(options) => doctor::run(options).await,
                     Command::List(options) => list::run(*options).await,
                     Command::Map(options) => map::command::run(&options),

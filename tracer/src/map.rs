@@ -25,6 +25,7 @@ use compact_str::CompactString;
 use hashbrown::HashMap;
 use serde::Serialize;
 
+use crate::address::{self, Entry};
 use crate::record::{Direction, WallTime};
 use delta::Delta;
 
@@ -87,6 +88,11 @@ impl Relation {
             Direction::Inbound => self.peer,
             Direction::Outbound => self.service.map(|service| service.ip()),
         }
+    }
+
+    /// What that address is.
+    pub fn class(&self) -> Option<Entry> {
+        self.other_side().map(address::of)
     }
 }
 

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::bpf::programs::{Accounting, Backend};
+use crate::list::place::Place;
 use crate::map;
 
 pub use filter::FilterOptions;
@@ -39,6 +40,8 @@ pub struct Options {
     pub ready_fd: Option<OwnedFd>,
     /// How the hooks are attached; `None` = the best that can be.
     pub backend: Option<Backend>,
+    /// Look at the sockets now and then instead of attaching any hooks.
+    pub poll: Option<Poll>,
     /// Where bytes come from; [`Accounting::Socket`] excludes [`Events::Io`].
     pub accounting: Accounting,
     /// Whether accepts are seen at the end of the system call.
@@ -69,6 +72,7 @@ impl Default for Options {
             max_connections: values::DEFAULT_MAX_CONNECTIONS,
             ready_fd: None,
             backend: None,
+            poll: None,
             accounting: Accounting::Process,
             accept_hooks: AcceptHooks::Auto,
             events: Events::Traffic,
@@ -95,6 +99,15 @@ impl Options {
     pub fn has_traffic(&self) -> bool {
         self.has_stages() && self.events != Events::Lifecycle
     }
+}
+
+/// How sockets are looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Poll {
+    /// From one look to the next; longer than zero.
+    pub interval: Duration,
+    /// In these network namespaces; empty = in all that may be entered.
+    pub places: Vec<Place>,
 }
 
 /// Shape of the records.

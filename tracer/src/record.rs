@@ -344,6 +344,10 @@ pub struct Record {
     /// Older than the run: `process` is inferred from who holds the socket.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub pre_existing: bool,
+    /// Sockets were looked at now and then: `time` is when the change was found, not when it
+    /// happened.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub sampled: bool,
     /// How the kernel counts it; not part of the schema.
     #[serde(skip)]
     pub ending: Ending,

@@ -11,15 +11,18 @@
 //! | [`faults`] | what is wrong with files and lines, told |
 //! | [`reader`] | all of these, for whoever takes records |
 //! | [`output`] | who takes them here: the tables, and stdout |
+//! | [`map`] | the same for the map of a `--state` file |
 //!
 //! Memory is bounded whatever the files hold: a line, a window of the decompressor, the rows of the
-//! tables, the hosts, and what is remembered of repeats.
+//! tables, the hosts, a batch of relations, and what is remembered of repeats and of connections
+//! without an end.
 
 pub mod compressed;
 pub mod faults;
 pub mod hosts;
 pub mod line;
 pub mod lines;
+pub mod map;
 pub mod output;
 pub mod reader;
 pub mod repeats;
@@ -34,15 +37,18 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
+use crate::address::ClassSet;
 use crate::aggregate::{Aggregate, Run};
 use crate::clock;
 use crate::conclude;
+use crate::map::options::Limits;
 use crate::options::{FilterOptions, OutputFormat};
 use crate::preflight::Machine;
 use crate::say::say;
 use crate::sink::file::{SummaryFile, open_summary};
 use crate::stop::Stop;
 use crate::summary::{Replayed, Summary};
+use map::Merger;
 use output::Output;
 use reader::{FileEnd, Reader};
 use select::Selector;
@@ -58,10 +64,16 @@ pub struct Options {
     pub files: Vec<PathBuf>,
     /// Which connections.
     pub filter: FilterOptions,
+    /// What the peer's address is; `None` = anything.
+    pub classes: Option<ClassSet>,
     /// Shape of the records; `None` = no records.
     pub format: Option<OutputFormat>,
     /// Where the tables go; `None` is stdout or stderr, by `format`.
     pub summary: Option<PathBuf>,
+    /// The map that they are added to; `None` = none is.
+    pub state: Option<PathBuf>,
+    /// Bounds of the map.
+    pub limits: Limits,
     /// Rows a table; at least 1.
     pub top: usize,
     /// Rows kept a table; at least 1.
@@ -82,9 +94,14 @@ pub async fn run(options: Options) -> anyhow::Result<u8> {
     let file = summary.map(open_summary).transpose().context("--summary")?;
     let told = Arc::new(AtomicBool::new(false));
     let tables = Aggregate::of_recorded(options.max_rows);
-    let output =
+    let mut output =
         Output::new(tables, options.format, Arc::clone(&told)).context("stdout is not usable")?;
-    let selector = Selector::new(options.filter.clone());
+    let state = options.state.as_deref();
+    output.map = state
+        .map(|path| Merger::open(path, options.limits))
+        .transpose()
+        .context("--state")?;
+    let selector = Selector::new(options.filter.clone(), options.classes);
     let mut reading = tokio::task::spawn_blocking(move || read(&sources, selector, output));
     let done = tokio::select! {
         done = &mut reading => Some(done),
@@ -94,7 +111,14 @@ pub async fn run(options: Options) -> anyhow::Result<u8> {
         }
     };
     let Some(done) = done else {
-        bail!("stopped while waiting for input or for who reads the output; there are no tables");
+        let map = if options.state.is_some() {
+            ", and the map may have a part of what was read"
+        } else {
+            ""
+        };
+        bail!(
+            "stopped while waiting for input or for who reads the output; there are no tables{map}"
+        );
     };
     Ok(finish(
         &options,
@@ -136,6 +160,8 @@ fn read(sources: &[Source], selector: Selector, mut output: Output) -> Done {
     {
         errors.push(format!("cannot write to stdout: {error}"));
     }
+    let unsaved = output.map.take().and_then(Merger::finish);
+    errors.extend(unsaved);
     Done {
         tables: output.tables,
         replayed: reader.finish(),
@@ -200,6 +226,7 @@ fn finish(options: &Options, file: Option<SummaryFile>, done: Done) -> u8 {
         loss: None,
         kernel: None,
         replay: Some(replayed),
+        sampled: None,
     });
     errors.dedup();
     write(options, &summary, file, closed, &mut errors);

@@ -10,6 +10,7 @@ use aya_log::EbpfLogger;
 use tokio::time::{Instant, sleep_until};
 
 use crate::aggregate::{Aggregate, Run};
+use crate::bpf::loader::Tracer;
 use crate::bpf::log::Log;
 use crate::bpf::ring::Ring;
 use crate::carrier::Carriers;
@@ -116,19 +117,11 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
     let summary = aggregate.finish(Run {
         time: clock::wall_time(clock::mono_ns(), clock::wall_offset_ns()),
         host: Some(host),
-        traced: Some(Traced {
-            duration_ns: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
-            backend: tracer.backend.name().to_owned(),
-            accounting: tracer.accounting.name(),
-            not_attached: tracer
-                .missing
-                .iter()
-                .map(|failure| failure.spec.name)
-                .collect(),
-        }),
+        traced: Some(traced(&tracer, duration)),
         loss: Some(loss),
         kernel,
         replay: None,
+        sampled: None,
     });
     let outcome = Outcome {
         error,
@@ -137,6 +130,17 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
         map_errors,
     };
     Ok(conclude(&options, &summary, summary_file, &outcome))
+}
+
+/// How it was traced, for so long.
+fn traced(tracer: &Tracer, duration: Duration) -> Traced {
+    let missing = tracer.missing.iter();
+    Traced {
+        duration_ns: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
+        backend: tracer.backend.name().to_owned(),
+        accounting: tracer.accounting.name(),
+        not_attached: missing.map(|failure| failure.spec.name).collect(),
+    }
 }
 
 /// What the loop works with.

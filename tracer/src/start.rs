@@ -28,7 +28,9 @@ const OUTPUT_QUEUE: usize = 16 << 20;
 
 /// Checks the machine, loads and attaches. What optional hooks cannot do is said at once.
 pub fn attach(options: &Options, machine: &Machine) -> anyhow::Result<Tracer> {
-    machine.check()?;
+    if let Err(blocker) = machine.check() {
+        bail!("{blocker}. Or sample instead, which needs no rights: `--backend poll`");
+    }
     let limit = memlock::raise_limit();
     let settings = settings(options);
     let backends: &[Backend] = match &options.backend {

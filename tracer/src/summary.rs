@@ -286,6 +286,9 @@ pub struct Summary {
     /// What was read, where the records were recorded ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replay: Option<Replayed>,
+    /// How often was looked, where the records are sampled ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sampled: Option<Sampled>,
 }
 
 /// How a run traced.
@@ -299,6 +302,17 @@ pub struct Traced {
     pub accounting: &'static str,
     /// Optional programs that could not be attached: the start said what is not seen without them.
     pub not_attached: Vec<&'static str>,
+}
+
+/// How a run sampled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Sampled {
+    /// How often the sockets were looked at.
+    pub rounds: u64,
+    /// From one look to the next, nanoseconds.
+    pub interval_ns: u64,
+    /// Records dropped because the output could not keep up.
+    pub output_dropped: u64,
 }
 
 /// What a replay read.

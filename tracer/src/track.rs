@@ -368,6 +368,7 @@ impl Track {
             reason: None,
             closed_by: None,
             pre_existing: connection.is(flags::PRE_EXISTING),
+            sampled: false,
             ending: Ending::of(connection),
         }
     }

@@ -57,6 +57,7 @@ fn run() -> Run {
         loss: Some(Loss::default()),
         kernel: None,
         replay: None,
+        sampled: None,
     }
 }
 

@@ -1,6 +1,10 @@
 //! The options that choose connections, the same for a run, a replay and a list of sockets.
 
+use std::collections::HashSet;
+
 use super::{SELECT, UsageError, choice, each};
+use crate::address::ClassSet;
+use crate::list::place::Place;
 use crate::options::FilterOptions;
 use crate::options::netns::parse_netns;
 use crate::options::values::{parse_pids, parse_uids};
@@ -91,6 +95,11 @@ pub(super) struct FilterArgs {
 }
 
 impl FilterArgs {
+    /// The network namespaces as what can be entered.
+    pub(super) fn places(&self) -> Result<Vec<Place>, UsageError> {
+        places(&self.netns)
+    }
+
     pub(super) fn check(&self) -> Result<FilterOptions, UsageError> {
         let mut filter = FilterOptions {
             netns: each("--netns", &self.netns, parse_netns)?,
@@ -101,6 +110,23 @@ impl FilterArgs {
             .map_err(|error| UsageError::message(&error.to_string()))?;
         Ok(filter)
     }
+}
+
+/// Network namespaces, each once.
+pub(super) fn places(netns: &[String]) -> Result<Vec<Place>, UsageError> {
+    let mut places = each("--netns", netns, Place::parse)?;
+    let mut seen = HashSet::new();
+    places.retain(|place| seen.insert(place.inode()));
+    Ok(places)
+}
+
+/// The classes of addresses that an option names; `None` without it.
+pub(super) fn class_set(lists: &[String]) -> Result<Option<ClassSet>, UsageError> {
+    let parsed = each("--class", lists, str::parse::<ClassSet>)?;
+    Ok(parsed.into_iter().reduce(|mut set, more| {
+        set.insert(more);
+        set
+    }))
 }
 
 pub(super) fn port_set(option: &str, lists: &[String]) -> Result<Option<PortSet>, UsageError> {

@@ -1,11 +1,11 @@
 //! The command line of `conntracer list`.
 
-use std::collections::HashSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::filter::SelectArgs;
-use super::{OUTPUT, SELECT, UsageError, choice, each, one, optional};
-use crate::address::ClassSet;
+use super::filter::{SelectArgs, class_set, places};
+use super::state::{LimitArgs, MAP};
+use super::{OUTPUT, SELECT, UsageError, choice, file, one, optional};
 use crate::list::filter::Filter;
 use crate::list::place::Place;
 use crate::list::socket::{State, StateSet};
@@ -21,6 +21,8 @@ Examples:
   conntracer list --port 443 --interval 2     the same every two seconds, until Ctrl-C
   conntracer list --format json --count 60 --interval 1m
                                               an hour for other programs
+  conntracer list --state web.map --quiet --interval 10
+                                              who uses what, over days and without root
 
 Exit codes: 0 clean, 1 failure, 2 wrong usage.";
 
@@ -69,19 +71,30 @@ pub(super) struct Args {
         help = "List again after this time: seconds, or with units as in 0.5, 2s or 1m. \
                 Default: 1s with --count.")]
     interval: Option<String>,
+
+    #[arg(short, long, help_heading = OUTPUT, requires = "state",
+        help = "Print nothing, only keep the map. Default: both.")]
+    quiet: bool,
+
+    #[arg(long, value_name = "FILE", help_heading = MAP,
+        help = "Add the connections to the map in this file, marked as sampled, each once for as \
+                long as this runs; see `conntracer map`. What comes and goes between two rounds is \
+                missing, and another run counts again what is still there. Default: no map is kept.")]
+    state: Option<PathBuf>,
+
+    #[command(flatten)]
+    limits: LimitArgs,
 }
 
 impl Args {
     pub(super) fn options(self) -> Result<Options, UsageError> {
-        let mut places = each("--netns", &self.netns, Place::parse)?;
+        let mut places = places(&self.netns)?;
         if places.is_empty() {
             let own = Place::own().map_err(|error| {
                 UsageError::message(&format!("our own network namespace: {error}"))
             })?;
             places.push(own);
         }
-        let mut seen = HashSet::new();
-        places.retain(|place| seen.insert(place.inode()));
         let count = |text: &str| parse_count(text, 1, u64::MAX);
         let interval = optional("--interval", self.interval.as_ref(), parse_interval)?;
         let count = optional("--count", self.count.as_ref(), count)?;
@@ -91,16 +104,14 @@ impl Args {
             format: self.format,
             count: count.or_else(|| interval.is_none().then_some(1)),
             interval: interval.unwrap_or(Duration::from_secs(1)),
+            quiet: self.quiet,
+            limits: self.limits.check()?,
+            state: file("--state", self.state)?,
         })
     }
 
     fn filter(&self) -> Result<Filter, UsageError> {
         let select = self.select.check()?;
-        let mut classes: Option<ClassSet> = None;
-        for list in &self.class {
-            let parsed = one("--class", list, str::parse)?;
-            classes.get_or_insert_default().insert(parsed);
-        }
         let mut states = self.listening.then_some(StateSet::of(State::Listen));
         for list in &self.tcp_state {
             let parsed = one("--tcp-state", list, str::parse)?;
@@ -114,7 +125,7 @@ impl Args {
             family: select.family,
             direction: select.direction,
             loopback: select.loopback,
-            classes,
+            classes: class_set(&self.class)?,
             states,
         })
     }
@@ -122,10 +133,14 @@ impl Args {
 
 /// A time as other options take it; what is refused is told in the words of this one.
 fn parse_interval(text: &str) -> Result<Duration, String> {
-    parse_duration(text).map_err(|error| match error {
+    parse_duration(text).map_err(|error| interval_error(&error))
+}
+
+pub(super) fn interval_error(error: &ValueError) -> String {
+    match error {
         ValueError::NoTime => "an interval must be longer than zero".to_owned(),
         error => error.to_string(),
-    })
+    }
 }
 
 #[cfg(test)]
@@ -151,6 +166,9 @@ mod tests {
             format: Format::Table,
             count: Some(1),
             interval: Duration::from_secs(1),
+            quiet: false,
+            state: None,
+            limits: crate::map::options::Limits::default(),
         };
         assert_eq!(parse(&[]).unwrap(), expected);
         assert_eq!(parse(&["--netns", "self"]).unwrap(), expected);
@@ -189,6 +207,11 @@ mod tests {
             "3",
             "--interval",
             "0.5",
+            "--state",
+            "m",
+            "--quiet",
+            "--map-max",
+            "7",
         ]);
         let filter = Filter {
             local_ports: Some("80,443".parse().unwrap()),
@@ -207,6 +230,12 @@ mod tests {
             format: Format::Json,
             count: Some(3),
             interval: Duration::from_millis(500),
+            quiet: true,
+            state: Some("m".into()),
+            limits: crate::map::options::Limits {
+                max_relations: 7,
+                forget: None,
+            },
         };
         assert_eq!(options.unwrap(), expected);
         let listening = parse(&["--listening"]).unwrap().filter.states;
@@ -250,6 +279,8 @@ mod tests {
             &["-4", "-6"],
             &["--listening", "--tcp-state", "close"],
             &["--output", "x"],
+            &["--quiet"],
+            &["--state", "-"],
         ] {
             assert_eq!(
                 parse(wrong).unwrap_err().exit_code(),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use jiff::tz::TimeZone;
 
-use super::filter::{DIRECTIONS, port_set};
+use super::filter::{DIRECTIONS, class_set, port_set};
 use super::{UsageError, choice, file, one, optional};
 use crate::clock;
 use crate::map::options::{Action, Format, MAX_MAX_RELATIONS, Options, Shape, View};
@@ -32,6 +32,8 @@ Examples:
   conntracer map --state web.map                      each service and who uses it
   conntracer map --state web.map --port 5432 --since 7d --format list
                                                       who used the database this week
+  conntracer map --state web.map --direction outbound --class public
+                                                      what is used on the internet
   conntracer map --state web.map --view one-to-one --format csv > map.csv
   conntracer map --state web.map --format dot | dot -Tsvg > map.svg
   conntracer map --state web.map --import old-peers.json
@@ -74,6 +76,16 @@ pub(super) struct Args {
 
     #[arg(
         long,
+        value_name = "CLASSES",
+        allow_hyphen_values = true,
+        help = "Show those whose address on the other side is public (globally reachable), private \
+                (not), or of a class by IANA's registries, as in private-use,unique-local; may be \
+                repeated. Default: all."
+    )]
+    class: Vec<String>,
+
+    #[arg(
+        long,
         value_name = "TIME",
         allow_hyphen_values = true,
         help = "Show what was seen since this time, such as 2026-01-31 or 2026-01-31T12:00:00Z, \
@@ -97,7 +109,7 @@ pub(super) struct Args {
     top: Option<String>,
 
     #[arg(long, value_name = "FILE",
-        conflicts_with_all = ["format", "view", "ports", "direction", "since", "loopback", "top"],
+        conflicts_with_all = ["format", "view", "ports", "direction", "class", "since", "loopback", "top"],
         help = "Add the addresses of this file to the map, marked as imported: a JSON array of \
                 texts, or one a line. The map is made if it is missing, and unchanged if anything \
                 in the file is wrong. Default: nothing is added.")]
@@ -131,6 +143,7 @@ impl Args {
             since: optional("--since", self.since.as_ref(), |text| {
                 parse_since(text, now, &TimeZone::system())
             })?,
+            classes: class_set(&self.class)?,
             loopback: self.loopback,
         };
         let action = match import {

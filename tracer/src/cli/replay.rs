@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::filter::FilterArgs;
+use super::filter::{FilterArgs, class_set};
+use super::state::{LimitArgs, MAP};
 use super::tables::TableArgs;
-use super::{FORMATS, OUTPUT, UsageError, choice};
+use super::{FORMATS, OUTPUT, SELECT, UsageError, choice, file};
 use crate::options::OutputFormat;
 use crate::replay::Options;
 
@@ -15,6 +16,7 @@ Examples:
                                               who used the web servers, by host
   conntracer replay --format json --remote-port 5432 c.jsonl.gz
                                               only the records of connections to the database
+  conntracer replay --state web.map c.jsonl   who uses what, kept for `conntracer map`
   ssh box cat c.jsonl.zst | conntracer replay -
 
 Exit codes: 0 clean, 1 failure, 2 wrong usage.";
@@ -37,6 +39,12 @@ pub(super) struct Args {
     #[command(flatten)]
     filter: FilterArgs,
 
+    #[arg(long, value_name = "CLASSES", help_heading = SELECT, allow_hyphen_values = true,
+        help = "Keep connections whose peer's address is public (globally reachable), private \
+                (not), or of a class by IANA's registries, as in private-use,unique-local; may be \
+                repeated. Default: all.")]
+    class: Vec<String>,
+
     #[arg(long, value_name = "FORMAT", help_heading = OUTPUT, value_parser = choice(FORMATS),
         help = "Write the records, too: as lines for people (live) or as the JSON lines that they \
                 are (json), with the tables on stderr then. Default: only the tables.")]
@@ -49,16 +57,35 @@ pub(super) struct Args {
         help = "Fail with exit code 1 if a line was cut short or no record, or a file damaged. \
                 Default: say so and go on.")]
     strict: bool,
+
+    #[arg(long, value_name = "FILE", help_heading = MAP,
+        help = "Add who used which service to the map in this file; see `conntracer map`. The same \
+                records read again count again. Default: to none.")]
+    state: Option<PathBuf>,
+
+    #[command(flatten)]
+    limits: LimitArgs,
 }
 
 impl Args {
     pub(super) fn options(self) -> Result<Options, UsageError> {
         let tables = self.tables.check()?;
+        let state = file("--state", self.state)?;
+        if let Some(state) = &state
+            && Some(state) == tables.summary.as_ref()
+        {
+            let problem = "--summary writes there too; give each its own file";
+            let state = state.to_string_lossy();
+            return Err(UsageError::invalid("--state", &state, &problem));
+        }
         Ok(Options {
             files: self.files,
             filter: self.filter.check()?,
+            classes: class_set(&self.class)?,
             format: self.format,
             summary: tables.summary,
+            state,
+            limits: self.limits.check()?,
             top: tables.top,
             max_rows: tables.max_rows,
             strict: self.strict,

@@ -8,7 +8,7 @@ use super::{UsageError, choice, file, one};
 use crate::map::options::{Format, Limits, Live, MAX_MAX_RELATIONS, Report, Shape, View};
 use crate::options::values::{ValueError, parse_count, parse_duration};
 
-const MAP: &str = "Map";
+pub(super) const MAP: &str = "Map";
 
 #[derive(clap::Args)]
 #[group(skip)]
@@ -24,16 +24,8 @@ pub(super) struct Args {
         help = "Save the map that often, and at the end; a crash costs what came since.")]
     save_every: String,
 
-    #[arg(long, value_name = "N", help_heading = MAP, allow_hyphen_values = true,
-        default_value = "1000000",
-        help = "Keep at most this many relations in the map, each of about 200 bytes; beyond, \
-                those that were not seen for longest are forgotten and counted.")]
-    map_max: String,
-
-    #[arg(long, value_name = "TIME", help_heading = MAP, allow_hyphen_values = true,
-        help = "Forget relations that were not seen for this long, as in 90d, and count them. \
-                Default: none is forgotten for its age.")]
-    forget: Option<String>,
+    #[command(flatten)]
+    limits: LimitArgs,
 
     #[arg(long, value_name = "FILE", help_heading = MAP, group = "report_file",
         help = "Show the map in this file, which each report replaces as a whole; in the format of \
@@ -66,16 +58,7 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn check(self) -> Result<Live, UsageError> {
-        let limits = Limits {
-            max_relations: one("--map-max", &self.map_max, |n| {
-                parse_count(n, 1, MAX_MAX_RELATIONS)
-            })?,
-            forget: self
-                .forget
-                .as_ref()
-                .map(|text| time("--forget", text))
-                .transpose()?,
-        };
+        let limits = self.limits.check()?;
         let every = time("--every", &self.every)?;
         let save_every = time("--save-every", &self.save_every)?;
         let replaced = file("--report", self.report)?.map(|path| (path, false));
@@ -111,6 +94,37 @@ impl Args {
             save_every,
             limits,
             report,
+        })
+    }
+}
+
+/// The bounds of a map.
+#[derive(clap::Args)]
+#[group(skip)]
+pub(super) struct LimitArgs {
+    #[arg(long, value_name = "N", help_heading = MAP, allow_hyphen_values = true,
+        default_value = "1000000",
+        help = "Keep at most this many relations in the map, each of about 200 bytes; beyond, \
+                those that were not seen for longest are forgotten and counted.")]
+    map_max: String,
+
+    #[arg(long, value_name = "TIME", help_heading = MAP, allow_hyphen_values = true,
+        help = "Forget relations that were not seen for this long, as in 90d, and count them. \
+                Default: none is forgotten for its age.")]
+    forget: Option<String>,
+}
+
+impl LimitArgs {
+    pub(super) fn check(&self) -> Result<Limits, UsageError> {
+        Ok(Limits {
+            max_relations: one("--map-max", &self.map_max, |n| {
+                parse_count(n, 1, MAX_MAX_RELATIONS)
+            })?,
+            forget: self
+                .forget
+                .as_ref()
+                .map(|text| time("--forget", text))
+                .transpose()?,
         })
     }
 }

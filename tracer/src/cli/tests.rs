@@ -40,7 +40,10 @@ fn a_replay_has_files_and_the_filters_and_tables_of_a_trace() {
         files: vec!["a.jsonl".into(), "-".into()],
         filter: FilterOptions::default(),
         format: None,
+        classes: None,
         summary: None,
+        state: None,
+        limits: crate::map::options::Limits::default(),
         top: 20,
         max_rows: 100_000,
         strict: false,
@@ -61,6 +64,14 @@ fn a_replay_has_files_and_the_filters_and_tables_of_a_trace() {
         "3",
         "--max-rows",
         "9",
+        "--state",
+        "m",
+        "--map-max",
+        "5",
+        "--class",
+        "public",
+        "--forget",
+        "1m",
         "--strict",
         "-",
     ]);
@@ -72,8 +83,14 @@ fn a_replay_has_files_and_the_filters_and_tables_of_a_trace() {
     };
     let expected = Options {
         filter,
+        classes: Some("public".parse().unwrap()),
         format: Some(OutputFormat::Json),
         summary: Some("s.json".into()),
+        state: Some("m".into()),
+        limits: crate::map::options::Limits {
+            max_relations: 5,
+            forget: Some(Duration::from_mins(1)),
+        },
         top: 3,
         max_rows: 9,
         strict: true,
@@ -86,11 +103,46 @@ fn a_replay_has_files_and_the_filters_and_tables_of_a_trace() {
         &["a", "-4", "-6"],
         &["a", "--top", "0"],
         &["a", "--summary", "-"],
+        &["a", "--state", "-"],
+        &["a", "--class", "lan"],
+        &["a", "--state", "m", "--summary", "m"],
+        &["a", "--map-max", "0"],
         &["a", "--backend", "kprobe"],
         &["a", "--duration", "1s"],
     ] {
         assert_eq!(replay(wrong).unwrap_err().exit_code(), exit::USAGE);
     }
+}
+
+#[test]
+fn polling_is_a_backend_of_its_own_that_is_never_chosen_by_itself() {
+    let poll = |args: &[&str]| parse(args).map(|options| (options.poll, options.backend));
+    assert_eq!(poll(&[]).unwrap(), (None, None));
+    assert_eq!(poll(&["--backend", "auto"]).unwrap(), (None, None));
+    let every = |interval| {
+        let poll = crate::options::Poll {
+            interval,
+            places: Vec::new(),
+        };
+        (Some(poll), None)
+    };
+    let backend = ["--backend", "poll"];
+    assert_eq!(poll(&backend).unwrap(), every(Duration::from_secs(1)));
+    let args = ["--backend", "poll", "--poll-interval", "1m"];
+    assert_eq!(poll(&args).unwrap(), every(Duration::from_mins(1)));
+    for wrong in [
+        &["--strict"][..],
+        &["--events", "io"],
+        &["--accept-hooks", "on"],
+        &["--poll-interval", "0"],
+    ] {
+        let error = poll(&[&backend, wrong].concat()).unwrap_err();
+        assert!(error.to_string().contains(wrong[0]), "{error}");
+    }
+    assert!(poll(&["--poll-interval", "1"]).is_err());
+    let (own, _) = poll(&["--backend", "poll", "--netns", "self", "--netns", "self"]).unwrap();
+    let expected = vec![crate::list::place::Place::own().unwrap()];
+    assert_eq!(own.unwrap().places, expected);
 }
 
 #[test]
@@ -196,6 +248,7 @@ fn every_option_arrives() {
         max_connections: 5,
         ready_fd: None,
         backend: Some(Backend::Kprobe),
+        poll: None,
         accounting: Accounting::Socket,
         accept_hooks: AcceptHooks::Off,
         events: Events::Lifecycle,

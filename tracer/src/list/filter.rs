@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::socket::{Socket, StateSet};
 use crate::address::{self, Class, ClassSet};
+use crate::options::FilterOptions;
 use crate::ports::PortSet;
 use crate::record::{Direction, Family};
 
@@ -42,6 +43,23 @@ impl Default for Filter {
             family: None,
             direction: None,
             loopback: true,
+            classes: None,
+            states: None,
+        }
+    }
+}
+
+/// Of a run.
+impl From<&FilterOptions> for Filter {
+    fn from(options: &FilterOptions) -> Self {
+        Self {
+            local_ports: options.local_ports.clone(),
+            remote_ports: options.remote_ports.clone(),
+            pids: options.pids.clone(),
+            uids: options.uids.clone(),
+            family: options.family,
+            direction: options.direction,
+            loopback: options.loopback,
             classes: None,
             states: None,
         }
@@ -231,6 +249,7 @@ mod tests {
         let holder = |pid| Holder {
             pid,
             name: "x".into(),
+            start_ns: 0,
         };
         let socket = Socket {
             holders: vec![holder(5), holder(6)],

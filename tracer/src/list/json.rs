@@ -117,6 +117,7 @@ mod tests {
         let holder = |pid| Holder {
             pid,
             name: "nginx".into(),
+            start_ns: 0,
         };
         let socket = Socket {
             direction: Some(Direction::Inbound),
@@ -167,6 +168,7 @@ mod tests {
         socket.holders = vec![Holder {
             pid: 1,
             name: name.clone(),
+            start_ns: 0,
         }];
         socket.bytes = Some(Bytes {
             tx: u64::MAX,

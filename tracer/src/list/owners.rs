@@ -6,8 +6,8 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use super::socket::{Holder, Socket};
-use crate::carrier::pids;
 use crate::carrier::stat::Stat;
+use crate::carrier::{nanoseconds, pids};
 use crate::names;
 
 /// What was found.
@@ -33,7 +33,17 @@ pub(super) fn find(wanted: &HashSet<u32>) -> Owners {
                 for inode in inodes {
                     let name = name.clone();
                     let holders = found.entry(inode).or_default();
-                    holders.push((start, Holder { pid, name }));
+                    let start_ns = if start == u64::MAX {
+                        0
+                    } else {
+                        nanoseconds(start)
+                    };
+                    let holder = Holder {
+                        pid,
+                        name,
+                        start_ns,
+                    };
+                    holders.push((start, holder));
                 }
             }
             Err(error) if error.kind() == ErrorKind::PermissionDenied => owners.denied += 1,

@@ -9,7 +9,7 @@ use super::place::{Place, PlaceError};
 use super::proc_net;
 use super::sock_diag::{self, DiagError};
 use super::socket::Socket;
-use crate::namespaces::Namespace;
+use crate::namespaces::{self, Namespace};
 
 /// Why there is no list.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +29,8 @@ pub struct Listing {
     pub unseen: Unseen,
     /// For people: what is missing besides.
     pub notes: Vec<String>,
+    /// In how many network namespaces nothing is seen, because they may not be entered.
+    pub closed: usize,
 }
 
 /// Sockets that some process has open which cannot be seen.
@@ -44,18 +46,69 @@ pub struct Unseen {
 
 /// Reads the sockets in `places`.
 pub fn read(places: &[Place], filter: &Filter) -> Result<Listing, ReadError> {
-    let (mut sockets, mut notes) = (Vec::new(), Vec::new());
+    let mut found = Found::default();
     for place in places {
-        let mut here = read_one(&place.open()?, &mut notes)?;
+        found.add(&place.open()?, filter)?;
+    }
+    Ok(found.listing(filter))
+}
+
+/// The same of those that are still there.
+pub fn read_remaining(places: &[Place], filter: &Filter) -> Result<Listing, ReadError> {
+    let mut found = Found::default();
+    for place in places {
+        match place.open() {
+            Ok(namespace) => found.add(&namespace, filter)?,
+            Err(PlaceError::Denied(name)) => return Err(PlaceError::Denied(name).into()),
+            Err(_) => {}
+        }
+    }
+    Ok(found.listing(filter))
+}
+
+/// Reads the sockets in all network namespaces that may be entered.
+pub fn read_all(filter: &Filter) -> Result<Listing, ReadError> {
+    let mut found = Found::default();
+    for namespace in namespaces::all(&[]) {
+        match found.add(&namespace, filter) {
+            Err(DiagError::Enter { .. }) => found.closed += 1,
+            result => result?,
+        }
+    }
+    Ok(found.listing(filter))
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Found {
+    sockets: Vec<Socket>,
+    notes: Vec<String>,
+    closed: usize,
+}
+
+impl Found {
+    fn add(&mut self, namespace: &Namespace, filter: &Filter) -> Result<(), DiagError> {
+        let mut here = read_one(namespace, &mut self.notes)?;
         arrange::settle(&mut here);
         filter.retain(&mut here);
-        sockets.append(&mut here);
+        self.sockets.append(&mut here);
+        Ok(())
     }
-    let wanted: HashSet<u32> = sockets.iter().filter_map(|socket| socket.inode).collect();
-    let mut listing = attribute(sockets, &owners::find(&wanted), filter);
-    notes.dedup();
-    listing.notes = notes;
-    Ok(listing)
+
+    fn listing(self, filter: &Filter) -> Listing {
+        let Self {
+            sockets,
+            mut notes,
+            closed,
+        } = self;
+        let wanted: HashSet<u32> = sockets.iter().filter_map(|socket| socket.inode).collect();
+        notes.dedup();
+        Listing {
+            notes,
+            closed,
+            ..attribute(sockets, &owners::find(&wanted), filter)
+        }
+    }
 }
 
 /// The sockets of one namespace, from where this kernel has them.
@@ -91,7 +144,7 @@ fn attribute(mut sockets: Vec<Socket>, owners: &Owners, filter: &Filter) -> List
     Listing {
         sockets,
         unseen,
-        notes: Vec::new(),
+        ..Listing::default()
     }
 }
 

@@ -134,6 +134,9 @@ pub struct Holder {
     pub pid: u32,
     /// `comm` of the process, escaped.
     pub name: CompactString,
+    /// Start of the process, nanoseconds since boot, in steps of the kernel's clock; 0 = not known.
+    #[serde(skip)]
+    pub start_ns: u64,
 }
 
 /// Connections that wait to be accepted.

@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 
 use super::{Forgotten, Relation, Source, Uses};
-use crate::record::{ConnectionId, Direction, EventKind, Record, WallTime};
+use crate::record::{ConnectionId, Direction, EventKind, Out, Record, WallTime};
 
 /// What is new. It has at most a given number of relations; signs of further ones are counted as
 /// unsaved.
@@ -92,20 +92,40 @@ pub struct Accumulator {
     source: Source,
     /// Connections that were counted and have not ended.
     live: HashMap<ConnectionId, Credited>,
+    /// Those of which there was no sign for longer.
+    quiet: HashMap<ConnectionId, Credited>,
+    /// How many each of the two holds at most.
+    most_live: usize,
 }
 
 impl Accumulator {
-    /// Nothing seen yet; at most `most` relations are new at a time.
+    /// Nothing seen yet; at most `most` relations are new at a time. `source` is that of records which
+    /// do not say that they are sampled.
     pub fn new(source: Source, most: usize) -> Self {
         Self {
             delta: Delta::new(most),
             source,
             live: HashMap::new(),
+            quiet: HashMap::new(),
+            most_live: usize::MAX,
+        }
+    }
+
+    /// Remembers some `most` connections that have not ended, as recorded ones may never: of more,
+    /// those without a sign for longest are forgotten, and count again if there is one.
+    #[must_use]
+    pub fn remembering(self, most: usize) -> Self {
+        Self {
+            most_live: (most / 2).max(1),
+            ..self
         }
     }
 
     /// Counts what the record tells. Of one connection they must come in the order they were made.
     pub fn add(&mut self, record: &Record) {
+        if let Some(credited) = self.quiet.remove(&record.id) {
+            self.live.insert(record.id, credited);
+        }
         match record.event {
             EventKind::Accept | EventKind::Established => self.begin(record),
             EventKind::Traffic => self.traffic(record),
@@ -113,10 +133,14 @@ impl Accumulator {
             EventKind::Close | EventKind::OpenAtExit => self.end(record),
             EventKind::Open | EventKind::Io | EventKind::Ended => {}
         }
+        if self.live.len() >= self.most_live {
+            self.quiet = std::mem::take(&mut self.live);
+        }
     }
 
     /// Forgets a connection whose end nobody will tell.
     pub fn vanished(&mut self, id: ConnectionId) {
+        self.quiet.remove(&id);
         self.live.remove(&id);
     }
 
@@ -134,7 +158,8 @@ impl Accumulator {
         // it is known at once or never.
         let awaits_owner = record.direction == Direction::Inbound
             && record.process.is_none()
-            && !record.pre_existing;
+            && !record.pre_existing
+            && !record.sampled;
         if awaits_owner {
             return;
         }
@@ -195,9 +220,18 @@ impl Accumulator {
     }
 }
 
+impl Out for Accumulator {
+    fn push(&mut self, record: Record) {
+        self.add(&record);
+    }
+}
+
 /// Whether an ended connection of which nothing was told before was used by anybody here: one that
 /// no process accepted is no use of a service.
 fn is_use(record: &Record) -> bool {
+    if record.sampled {
+        return true;
+    }
     let bytes = record.bytes.unwrap_or_default();
     let before = [bytes.before_tx, bytes.before_rx].map(Option::unwrap_or_default);
     let has_moved = bytes.tx | bytes.rx | before[0] | before[1] != 0;
@@ -229,7 +263,11 @@ fn relation(record: &Record, source: Source) -> Relation {
         service: Some(SocketAddr::new(service.ip.to_canonical(), port)),
         peer,
         process: record.process.as_ref().map(|process| process.name.clone()),
-        source,
+        source: if record.sampled {
+            Source::Sampled
+        } else {
+            source
+        },
     }
 }
 

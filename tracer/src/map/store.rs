@@ -174,7 +174,7 @@ impl Store {
 
     /// Has every save fail, or not any more.
     #[cfg(test)]
-    pub(super) fn break_it(&self, broken: bool) {
+    pub(crate) fn break_it(&self, broken: bool) {
         let sql = format!("PRAGMA query_only = {broken}");
         self.connection.execute_batch(&sql).unwrap();
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use compact_str::CompactString;
 
 use super::{Forgotten, Map, Relation, Source, Uses};
+use crate::address::{self, ClassSet, Entry};
 use crate::ports::PortSet;
 use crate::record::{Direction, WallTime};
 
@@ -19,6 +20,8 @@ pub struct Filter {
     pub direction: Option<Direction>,
     /// Those that were seen at this time or later.
     pub since: Option<WallTime>,
+    /// What the address on the other side is; `None` = anything.
+    pub classes: Option<ClassSet>,
     /// Also those whose other side is a loopback or an unspecified address.
     pub loopback: bool,
 }
@@ -26,8 +29,12 @@ pub struct Filter {
 impl Filter {
     fn admits(&self, relation: &Relation, uses: &Uses) -> bool {
         let port = relation.service.map(|service| service.port());
+        let other_side = relation.other_side();
+        let has_class =
+            |classes: &ClassSet| other_side.is_some_and(|ip| classes.contains(&address::of(ip)));
         let has_port = |ports: &PortSet| port.is_some_and(|port| ports.contains(port));
         self.ports.as_ref().is_none_or(has_port)
+            && self.classes.as_ref().is_none_or(has_class)
             && self
                 .direction
                 .is_none_or(|direction| direction == relation.direction)
@@ -170,6 +177,15 @@ impl Service {
         }
     }
 
+    /// What its address is, where it is elsewhere. Of a service of the host itself the peers'
+    /// addresses tell.
+    pub fn class(&self) -> Option<Entry> {
+        let elsewhere = self
+            .address
+            .filter(|_| self.direction == Direction::Outbound);
+        elsewhere.map(|address| address::of(address.ip()))
+    }
+
     /// How many peers or processes there are.
     pub fn users(&self) -> usize {
         let mut users: Vec<_> = self
@@ -186,6 +202,11 @@ impl Service {
 }
 
 impl Member {
+    /// What its address is, if it is one.
+    pub fn class(&self) -> Option<Entry> {
+        self.peer.map(address::of)
+    }
+
     fn new(relation: &Relation, uses: Uses) -> Self {
         Self {
             peer: relation.peer,

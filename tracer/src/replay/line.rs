@@ -171,6 +171,8 @@ struct Line<'a> {
     closed_by: Option<ClosedBy>,
     #[serde(default)]
     pre_existing: bool,
+    #[serde(default)]
+    sampled: bool,
 }
 
 #[derive(serde::Deserialize)]
@@ -285,6 +287,7 @@ impl Line<'_> {
             reason: self.reason.map(|reason| known_reason(&reason.0)),
             closed_by: self.closed_by,
             pre_existing: self.pre_existing,
+            sampled: self.sampled,
             // Of the kernel's counters, which nobody compares with now.
             ending: Ending::default(),
         })

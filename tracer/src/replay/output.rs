@@ -1,5 +1,5 @@
-//! Where the records of a replay go: into the tables, and on, if they are wanted. A consumer that
-//! is slow is waited for; nothing is traced meanwhile.
+//! Where the records of a replay go: into the tables, the map and on, if that is wanted. A consumer
+//! that is slow is waited for; nothing is traced meanwhile.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::BytesMut;
 use jiff::tz::TimeZone;
 
+use super::map::Merger;
 use super::reader::Take;
 use crate::aggregate::Aggregate;
 use crate::names::tidy;
@@ -27,12 +28,14 @@ const CHUNK: usize = 64 << 10;
 pub struct Output {
     /// The tables.
     pub tables: Aggregate,
+    /// The map, if one is wanted.
+    pub map: Option<Merger>,
     stream: Option<Stream>,
     stop: Arc<AtomicBool>,
 }
 
 impl Output {
-    /// Into `tables` only, or to stdout, too; until `stop` is set.
+    /// Into `tables` only, or to stdout, too; until `stop` is set. Without a map.
     pub fn new(
         tables: Aggregate,
         format: Option<OutputFormat>,
@@ -41,6 +44,7 @@ impl Output {
         let stream = format.map(Stream::to_stdout).transpose()?;
         Ok(Self {
             tables,
+            map: None,
             stream,
             stop,
         })
@@ -55,6 +59,9 @@ impl Output {
 impl Take for Output {
     fn take(&mut self, record: &Record, line: &[u8]) -> io::Result<()> {
         self.tables.add(record);
+        if let Some(map) = &mut self.map {
+            map.add(record);
+        }
         match &mut self.stream {
             Some(stream) => stream.write(record, line),
             None => Ok(()),

@@ -10,27 +10,34 @@ use std::net::IpAddr;
 use tracer_common::filter::{Facts, Filter, Verdict};
 use tracer_common::flow::{AF_INET, AF_INET6, Flow};
 
+use crate::address::{self, ClassSet};
 use crate::options::FilterOptions;
 use crate::record::{Direction, Family, Record};
 
-/// The choice. A test that only records can be put to (as of the class of an address) would be one
-/// more condition of [`Selector::keeps`].
+/// The choice.
 #[derive(Debug)]
 pub struct Selector {
     options: FilterOptions,
     filter: Filter,
+    /// A test that the kernel side does not know.
+    classes: Option<ClassSet>,
 }
 
 impl Selector {
-    /// Keeps what `options` say, whose ids are sorted.
-    pub fn new(options: FilterOptions) -> Self {
+    /// Keeps what `options` say, whose ids are sorted, with peers of these classes.
+    pub fn new(options: FilterOptions, classes: Option<ClassSet>) -> Self {
         let filter = options.to_kernel();
-        Self { options, filter }
+        Self {
+            options,
+            filter,
+            classes,
+        }
     }
 
     /// Whether `record` is of such a connection.
     pub fn keeps(&self, record: &Record) -> bool {
-        !self.filter.is_active() || self.judge(record)
+        let of = |classes: &ClassSet| classes.contains(&address::of(record.remote.ip));
+        self.classes.as_ref().is_none_or(of) && (!self.filter.is_active() || self.judge(record))
     }
 
     fn judge(&self, record: &Record) -> bool {
@@ -74,7 +81,7 @@ mod tests {
     type Change<'a> = &'a dyn Fn(&mut FilterOptions);
 
     fn keeps(options: FilterOptions, record: &Record) -> bool {
-        Selector::new(options).keeps(record)
+        Selector::new(options, None).keeps(record)
     }
 
     fn none() -> FilterOptions {
@@ -115,6 +122,21 @@ mod tests {
             change(&mut options);
             assert_eq!(keeps(options.clone(), &record), kept, "{options:?}");
         }
+    }
+
+    #[test]
+    fn a_class_is_that_of_the_peer_and_one_test_more() {
+        let record = inbound(EventKind::Close);
+        let keeps = |classes: &str, port: &str| {
+            let options = FilterOptions {
+                local_ports: port.parse().ok(),
+                ..none()
+            };
+            Selector::new(options, classes.parse().ok()).keeps(&record)
+        };
+        assert!(keeps("private-use,public", "80"));
+        assert!(!keeps("private", "81"));
+        assert!(!keeps("public,loopback", "80"));
     }
 
     #[test]

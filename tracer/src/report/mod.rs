@@ -6,6 +6,7 @@ mod loss;
 pub mod map;
 mod other;
 mod replay;
+pub(crate) mod sampled;
 pub mod sockets;
 mod table;
 pub mod text;

@@ -173,6 +173,7 @@ mod tests {
         let holder = |pid| Holder {
             pid,
             name: "nginx".into(),
+            start_ns: 0,
         };
         vec![
             Socket {
@@ -245,6 +246,7 @@ TIME_WAIT
         hostile.holders = vec![Holder {
             pid: 4_194_304,
             name,
+            start_ns: 0,
         }];
         hostile.bytes = Some(Bytes {
             tx: u64::MAX,

@@ -315,6 +315,11 @@ fn write_notes(summary: &Summary, style: &Style, out: &mut String) {
     if let Some(traced) = &summary.traced {
         write_traced(traced, style, out);
     }
+    if let Some(sampled) = &summary.sampled {
+        for (text, is_lossy) in super::sampled::sentences(sampled) {
+            note(&text, if is_lossy { YELLOW } else { "" }, style, out);
+        }
+    }
     if let Some(replay) = &summary.replay {
         for (text, is_short) in super::replay::sentences(replay) {
             note(&text, if is_short { YELLOW } else { "" }, style, out);

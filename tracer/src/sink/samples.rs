@@ -63,6 +63,7 @@ pub(crate) fn between(
         reason: None,
         closed_by: None,
         pre_existing: false,
+        sampled: false,
         ending: Ending::default(),
     }
 }

@@ -35,11 +35,13 @@ fn a_map_is_shown_as_asked() {
     };
     assert_eq!(map("--state m"), shown(table, Filter::default(), None));
     let line = "--state m --format csv --view one-to-one --port 80,90-91 --direction inbound \
-                --since 2026-01-31T12:00:00Z --loopback --top 3";
+                --since 2026-01-31T12:00:00Z --loopback --top 3 \
+                --class public --class shared";
     let filter = Filter {
         ports: Some("80,90-91".parse().unwrap()),
         direction: Some(Direction::Inbound),
         since: Some(crate::map::view::samples::NOON),
+        classes: Some("public,shared".parse().unwrap()),
         loopback: true,
     };
     let csv = Shape {
@@ -97,6 +99,8 @@ fn what_makes_no_sense_is_wrong_usage() {
         ("map --state m --view many", "--view"),
         ("map --state m --port 0", "--port 0"),
         ("map --state m --since soon", "--since soon"),
+        ("map --state m --class lan", "--class lan"),
+        ("map --state m --class public --import i", "--import"),
         ("map --state m --top 0", "--top 0"),
         ("map --state m --import i --format csv", "--import"),
         ("map --state m --import i --map-max 0", "--map-max 0"),

@@ -79,6 +79,7 @@ fn record(event: EventKind, direction: Direction) -> Record {
         reason: None,
         closed_by: Some(closed_by),
         pre_existing: false,
+        sampled: false,
         ending: crate::reconcile::Ending::default(),
     }
 }

@@ -234,3 +234,21 @@ fn the_order_of_records_of_different_connections_does_not_matter() {
     assert_eq!(sum(&records), sum(&by_time));
     assert_eq!(counts(&sum(&records)), [20, 0, 0, 380, 60]);
 }
+
+#[test]
+fn of_connections_without_an_end_only_some_are_remembered() {
+    let mut map = accumulator().remembering(4);
+    for id in 1..=5 {
+        map.add(&at(samples::inbound(EventKind::Accept), id, 0));
+    }
+    assert!(map.live.len() + map.quiet.len() <= 4);
+    // Forgotten: it counts again. Remembered: it does not.
+    for (id, connections) in [(1, 6), (4, 6), (5, 6)] {
+        map.add(&at(
+            carrying(samples::inbound(EventKind::Close), 10, 1),
+            id,
+            1,
+        ));
+        assert_eq!(only(&map).connections, connections, "{id}");
+    }
+}

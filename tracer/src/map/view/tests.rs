@@ -95,6 +95,21 @@ fn filters_must_all_fit() {
         ),
         (
             Filter {
+                classes: Some("private-use,documentation".parse().unwrap()),
+                ..Filter::default()
+            },
+            6,
+        ),
+        (
+            Filter {
+                classes: Some("public".parse().unwrap()),
+                loopback: true,
+                ..Filter::default()
+            },
+            1,
+        ),
+        (
+            Filter {
                 since: Some(since),
                 ..Filter::default()
             },

@@ -53,6 +53,7 @@ fn full() -> Record {
         reason: Some("timeout"),
         closed_by: Some(ClosedBy::Kernel),
         pre_existing: true,
+        sampled: true,
         ..samples::closed(1, 2)
     }
 }

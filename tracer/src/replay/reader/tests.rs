@@ -31,7 +31,7 @@ fn line(seq: u64) -> String {
 }
 
 fn reader() -> Reader {
-    Reader::new(Selector::new(FilterOptions::default()))
+    Reader::new(Selector::new(FilterOptions::default(), None))
 }
 
 /// The numbers of the records in one file, and the counts.

@@ -4,13 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 
 use csv::WriterBuilder;
 
+use crate::address::Entry;
 use crate::map::direction_name;
 use crate::map::options::View;
 use crate::map::view::Shown;
 use crate::map::{Source, Uses};
 use crate::record::Direction;
 
-const HEADS: [&str; 16] = [
+const HEADS: [&str; 17] = [
     "host",
     "direction",
     "service_ip",
@@ -27,6 +28,7 @@ const HEADS: [&str; 16] = [
     "failures",
     "tx",
     "rx",
+    "class",
 ];
 
 /// One line a relation, or a member of a service: then `process` may be several, separated by
@@ -43,6 +45,7 @@ pub(super) fn write(shown: &Shown, view: View) -> String {
                 process: relation.process.as_deref().unwrap_or_default(),
                 source: relation.source,
                 uses,
+                class: relation.class(),
             })
         })),
         View::OneToMany => {
@@ -56,6 +59,7 @@ pub(super) fn write(shown: &Shown, view: View) -> String {
                         process: &member.processes.join(";"),
                         source: member.source,
                         uses: &member.uses,
+                        class: member.class().or(service.class()),
                     })
                 }));
             }
@@ -79,6 +83,7 @@ struct Row<'a> {
     process: &'a str,
     source: Source,
     uses: &'a Uses,
+    class: Option<Entry>,
 }
 
 fn line(row: &Row<'_>) -> [String; HEADS.len()] {
@@ -100,6 +105,7 @@ fn line(row: &Row<'_>) -> [String; HEADS.len()] {
         uses.failures.to_string(),
         uses.tx.to_string(),
         uses.rx.to_string(),
+        text(row.class.map(|entry| entry.class.name())),
     ]
 }
 
@@ -146,13 +152,19 @@ mod tests {
                 "0",
                 "0",
                 "1000",
-                "1"
+                "1",
+                "global"
             ]
         );
         assert!(one.iter().any(|line| line[5] == "php \"fpm\""));
         let many = read(&write(&shown, View::OneToMany));
         assert_eq!(many.len(), 1 + 6);
         assert_eq!(many[3][5], "apache;nginx");
+        assert_eq!(
+            (&*many[3][16], &*many[5][16]),
+            ("private-use", "private-use")
+        );
+        assert_eq!(many[1][16], "documentation");
         // Imported: hardly anything is known.
         assert_eq!(many[1][2..6], ["", "", "192.0.2.1", ""]);
     }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
+use crate::address::{Class, Entry};
 use crate::map::options::View;
 use crate::map::view::{Member, Service, Shown};
 use crate::map::{Forgotten, Relation, Source, Uses};
@@ -71,6 +72,24 @@ impl Times {
     }
 }
 
+/// What the address on the other side is.
+#[derive(Default, Serialize)]
+struct Kind {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class: Option<Class>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class_rfc: Option<&'static str>,
+}
+
+impl Kind {
+    fn of(entry: Option<Entry>) -> Self {
+        Self {
+            class: entry.map(|entry| entry.class),
+            class_rfc: entry.map(|entry| entry.rfc),
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Address {
     ip: IpAddr,
@@ -90,6 +109,8 @@ struct ServiceRow<'a> {
     direction: Direction,
     #[serde(skip_serializing_if = "Option::is_none")]
     service: Option<Address>,
+    #[serde(flatten)]
+    kind: Kind,
     users: usize,
     #[serde(flatten)]
     uses: Times,
@@ -100,6 +121,8 @@ struct ServiceRow<'a> {
 struct MemberRow<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     peer: Option<IpAddr>,
+    #[serde(flatten)]
+    kind: Kind,
     processes: BTreeSet<&'a str>,
     source: Source,
     #[serde(flatten)]
@@ -114,6 +137,8 @@ struct RelationRow<'a> {
     service: Option<Address>,
     #[serde(skip_serializing_if = "Option::is_none")]
     peer: Option<IpAddr>,
+    #[serde(flatten)]
+    kind: Kind,
     #[serde(skip_serializing_if = "Option::is_none")]
     process: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -163,6 +188,7 @@ fn service_row(service: &Service) -> ServiceRow<'_> {
         host: &service.host,
         direction: service.direction,
         service: address(service.address),
+        kind: Kind::of(service.class()),
         users: service.users(),
         uses: Times::of(&service.uses),
         members: service.members.iter().map(member_row).collect(),
@@ -172,6 +198,7 @@ fn service_row(service: &Service) -> ServiceRow<'_> {
 fn member_row(member: &Member) -> MemberRow<'_> {
     MemberRow {
         peer: member.peer,
+        kind: Kind::of(member.class()),
         processes: member.processes.iter().map(AsRef::as_ref).collect(),
         source: member.source,
         uses: Times::of(&member.uses),
@@ -184,6 +211,7 @@ fn relation_row((relation, uses): &(Relation, Uses)) -> RelationRow<'_> {
         direction: relation.direction,
         service: address(relation.service),
         peer: relation.peer,
+        kind: Kind::of(relation.class()),
         process: relation.process.as_deref(),
         pid: uses.pid,
         uid: uses.uid,
@@ -219,6 +247,12 @@ mod tests {
             (&2.into(), &6.into())
         );
         assert_eq!(service["members"][1]["processes"][0], "apache");
+        assert_eq!(service["members"][1]["class"], "private-use");
+        assert_eq!(service["members"][1]["class_rfc"], "RFC 1918");
+        assert!(service.get("class").is_none(), "it is the host's own");
+        let elsewhere = map["services"].as_array().unwrap().last().unwrap();
+        assert_eq!(elsewhere["class"], "private-use");
+        assert!(elsewhere["members"][0].get("class").is_none());
         assert_eq!(map["total"]["relations"], 7);
         assert_eq!(map["loopback_hidden"], 2);
     }
@@ -229,6 +263,7 @@ mod tests {
         let rows = map["relations"].as_array().unwrap();
         assert_eq!(rows.len(), 7);
         let imported = rows.iter().find(|row| row["source"] == "imported").unwrap();
+        assert_eq!(imported["class"], "documentation");
         for absent in ["service", "process", "pid", "uid"] {
             assert!(imported.get(absent).is_none(), "{absent}");
         }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use unicode_width::UnicodeWidthStr;
 
 use super::{Style, notes};
+use crate::address::Entry;
 use crate::map::options::View;
 use crate::map::view::{Service, Shown};
 use crate::map::{Relation, Uses, direction_name};
@@ -54,7 +55,10 @@ fn heading(service: &Service, has_hosts: bool, style: &Style<'_>, out: &mut Stri
         Some(address) => {
             let connections = counted(connections(&service.uses), "connection");
             let direction = direction_name(service.direction);
-            format!("{host}{address} {direction}: {users}, {connections}")
+            let class = service.class();
+            let class = class.map(|entry| format!(" ({})", entry.class.name()));
+            let class = class.unwrap_or_default();
+            format!("{host}{address} {direction}{class}: {users}, {connections}")
         }
     };
     paragraph(&text, style, out);
@@ -74,6 +78,10 @@ fn members(service: &Service, style: &Style<'_>) -> Rows {
     }
     let processes = members.iter().map(|member| names(&member.processes));
     fields.push(Field::text("PROCESS", 1, processes));
+    if service.direction == Direction::Inbound {
+        let classes = members.iter().map(|member| class(member.class()));
+        fields.push(Field::text("CLASS", 3, classes));
+    }
     if members
         .iter()
         .any(|member| member.source != service.members[0].source)
@@ -109,6 +117,7 @@ fn relations(shown: &Shown, style: &Style<'_>) -> Rows {
     }));
     fields.push(column("PEER", 0, &|it| peer(it.peer)));
     fields.push(column("PROCESS", 1, &|it| names(it.process.as_slice())));
+    fields.push(column("CLASS", 3, &|it| class(it.class())));
     if !shown.is_traced() {
         fields.push(column("SOURCE", 2, &|it| it.source.name().to_owned()));
     }
@@ -118,6 +127,10 @@ fn relations(shown: &Shown, style: &Style<'_>) -> Rows {
 
 fn peer(peer: Option<IpAddr>) -> String {
     peer.map_or_else(|| "-".to_owned(), |peer| peer.to_string())
+}
+
+fn class(entry: Option<Entry>) -> String {
+    entry.map_or("-", |entry| entry.class.name()).to_owned()
 }
 
 fn names(names: &[CompactString]) -> String {
@@ -282,12 +295,14 @@ mod tests {
         let text = text(View::OneToMany, 200, None);
         let expected = "\
 10.0.0.5:80 inbound: 2 peers, 6 connections
-PEER       PROCESS       CONNECTIONS  TX BYTES  RX BYTES  FIRST SEEN        LAST SEEN
-9.0.0.1    nginx                   1     1,000         1  2026-01-31 12:00  2026-01-31 12:01
-10.0.0.10  apache nginx            5     5,000         5  2026-01-31 12:00  2026-01-31 12:03
+PEER       PROCESS       CLASS        CONNECTIONS  TX BYTES  RX BYTES  FIRST SEEN        LAST SEEN
+9.0.0.1    nginx         global                 1     1,000         1  2026-01-31 12:00  2026-01-31 12:01
+10.0.0.10  apache nginx  private-use            5     5,000         5  2026-01-31 12:00  2026-01-31 12:03
 ";
         assert!(text.contains(expected), "{text}");
-        assert!(text.contains("10.0.0.9:5432 outbound: 2 processes, 6 connections\nPROCESS "));
+        assert!(text.contains(
+            "10.0.0.9:5432 outbound (private-use): 2 processes, 6 connections\nPROCESS "
+        ));
         let end = "total: 5 peer addresses, 7 relations\n\
                    loopback: 2 relations left out; --loopback shows them\n";
         assert!(text.ends_with(end), "{text}");

@@ -79,6 +79,7 @@ pub(crate) fn empty() -> Summary {
         loss: Some(Loss::default()),
         kernel: None,
         replay: None,
+        sampled: None,
     }
 }
 

@@ -113,6 +113,7 @@ fn rows_of_several_hosts_have_their_host_and_a_replay_claims_nothing_that_it_doe
         traced: None,
         loss: None,
         replay: Some(Replayed::default()),
+        sampled: None,
         ..empty()
     };
     for (index, name) in ["db", "web.example.org"].into_iter().enumerate() {
