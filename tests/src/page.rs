@@ -117,8 +117,9 @@ pub fn timeless(text: &str) -> String {
 
 /// The addresses in a text, with or without a port, but for loopback.
 pub fn addresses(text: &str) -> BTreeSet<IpAddr> {
-    let trimmed = |word: &'_ str| -> String { word.trim_matches(['"', ',', ':']).to_owned() };
-    let address = |word: String| {
+    let address = |word: &str| {
+        // A heading ends with a colon, and an IPv6 address may begin with one.
+        let word = word.trim_matches('"').trim_end_matches(':');
         let socket = word.parse::<SocketAddr>().map(|socket| socket.ip());
         socket.or_else(|_| word.parse::<IpAddr>()).ok()
     };
@@ -129,7 +130,6 @@ pub fn addresses(text: &str) -> BTreeSet<IpAddr> {
         .replace("\"]", " ");
     spaced
         .split_whitespace()
-        .map(trimmed)
         .filter_map(address)
         .map(|ip| ip.to_canonical())
         .filter(|ip| !ip.is_loopback())

@@ -15,8 +15,9 @@ use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 
-use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 
+use crate::harness::PATIENCE;
 use crate::namespace::{Namespace, ip};
 
 /// What who connects sends.
@@ -158,6 +159,9 @@ impl Stage {
         let listener = listener.unwrap_or_else(|| panic!("nobody listens at {to}"));
         let mut client = self.side(from).run(|| connected(from, to));
         let (mut server, _) = listener.accept().expect("accepting");
+        for end in [&client, &server] {
+            end.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        }
         client.write_all(&[1; REQUEST]).expect("a request");
         server.read_exact(&mut [0; REQUEST]).expect("a request");
         server.write_all(&[2; ANSWER]).expect("an answer");
@@ -184,7 +188,9 @@ fn connected(from: IpAddr, to: SocketAddr) -> TcpStream {
         SocketAddr::V4(_) => AddressFamily::INET,
         SocketAddr::V6(_) => AddressFamily::INET6,
     };
-    let socket = socket(family, SocketType::STREAM, None).expect("a socket");
+    // No program that starts later may hold it open.
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(family, SocketType::STREAM, flags, None).expect("a socket");
     bind(&socket, &SocketAddr::from((from, 0))).expect("binding");
     connect(&socket, &to).unwrap_or_else(|error| panic!("from {from} to {to}: {error}"));
     socket.into()
