@@ -17,7 +17,12 @@ pub const PATIENCE: Duration = Duration::from_mins(1);
 ///
 /// If not, says why, and fails where `CONNTRACER_TESTS_MUST_RUN=1` forbids to skip.
 pub fn can_trace() -> bool {
-    let Some(reason) = obstacle() else {
+    can_run(obstacle())
+}
+
+/// Whether a test can run, which this is in the way of; else the same as [`can_trace`].
+pub fn can_run(obstacle: Option<&str>) -> bool {
+    let Some(reason) = obstacle else {
         return true;
     };
     assert!(

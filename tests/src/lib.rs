@@ -13,6 +13,8 @@
 //! | [`replay`] | runs `conntracer replay` on recorded files |
 //! | [`kept`] | what a tracer that runs keeps: entries of its kernel maps, memory |
 //! | [`mapped`] | the map that a tracer keeps, and what shows it |
+//! | [`page`] | a page of docs/ whose blocks are carried out |
+//! | [`stage`] | traffic as such a page writes it |
 //! | [`compare`] | records against truth |
 //! | [`grade`] | how right the records of one path are |
 //! | [`exact`] | how right they must be: the committed lists |
@@ -39,8 +41,10 @@ pub mod listing;
 pub mod load;
 pub mod mapped;
 pub mod namespace;
+pub mod page;
 pub mod peers;
 pub mod replay;
+pub mod stage;
 pub mod tables;
 pub mod tool;
 pub mod tracer;
