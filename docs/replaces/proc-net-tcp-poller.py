@@ -70,7 +70,7 @@ def one_to_many(seen):
     for service, client in sorted(seen, key=order):
         clients[service].append(client)
     for service, found in clients.items():
-        yield f"{name(service)}: {len(found)} clients"
+        yield f"{name(service)}, clients: {len(found)}"
         yield from (f"    {client}" for client in found)
 
 

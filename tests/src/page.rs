@@ -70,13 +70,14 @@ fn kind(words: &str) -> Kind {
 
 /// The commands of a console block, without their prompts.
 pub fn commands(text: &str) -> Vec<&str> {
-    let command = |line: &'_ str| -> Option<usize> { line.starts_with(['$', '#']).then_some(2) };
-    text.lines()
-        .map(|line| {
-            let start = command(line).unwrap_or_else(|| panic!("no prompt before {line:?}"));
-            line[start..].trim()
-        })
-        .collect()
+    let command = |line| {
+        let prompts = ["$ ", "# "];
+        let command = prompts
+            .iter()
+            .find_map(|prompt| str::strip_prefix(line, *prompt));
+        command.unwrap_or_else(|| panic!("no prompt before {line:?}"))
+    };
+    text.lines().map(command).collect()
 }
 
 /// The page with what its commands printed, in the order of its output blocks.

@@ -100,6 +100,10 @@ impl Page {
         }
     }
 
+    fn script_name(&self) -> String {
+        format!("{}.py", self.name)
+    }
+
     /// Returns what the commands before each output block printed.
     fn carry_out(&self, blocks: &[Block]) -> Vec<Said> {
         let traffic = blocks.iter().find(|block| block.kind == Kind::Traffic);
@@ -114,7 +118,7 @@ impl Page {
             }
             match &block.kind {
                 Kind::File(name) => {
-                    let is_script = *name == format!("{}.py", self.name);
+                    let is_script = *name == self.script_name();
                     assert!(
                         !is_script || block.text == self.script,
                         "the page does not show the script as it is in {name}"
@@ -129,7 +133,9 @@ impl Page {
                 }
                 Kind::Output => said.push(std::mem::take(&mut now)),
                 Kind::Traffic => {
-                    acts.iter().for_each(|&act| show.act(act));
+                    for &act in &acts {
+                        show.act(act);
+                    }
                     show.stop();
                 }
             }
@@ -151,7 +157,10 @@ impl Page {
         let mut short = BTreeSet::new();
         for block in blocks {
             match &block.kind {
-                Kind::File(name) if name.ends_with(".json") => met.extend(addresses(&block.text)),
+                // The set from before.
+                Kind::File(name) if *name != self.script_name() => {
+                    met.extend(addresses(&block.text));
+                }
                 Kind::Traffic => {
                     for (peer, is_short) in acts(&block.text).iter().filter_map(|act| act.peer()) {
                         if is_short { &mut short } else { &mut met }.insert(peer);
