@@ -47,7 +47,7 @@ fn a_replay_makes_the_map_of_the_run_that_it_was_recorded_from() {
     }
     older.go();
     older.finish();
-    let live = tracer.stop().lossless();
+    let run = tracer.stop().lossless();
     held.finish();
 
     let expected = relations(&place.state());
@@ -57,9 +57,9 @@ fn a_replay_makes_the_map_of_the_run_that_it_was_recorded_from() {
     );
     assert!(number(&expected["total"]["failures"]) > 0, "{expected}");
     let folder = Folder::new();
-    let (one, two) = live.stdout.split_at(live.stdout.len() / 2);
+    let (one, two) = run.stdout.split_at(run.stdout.len() / 2);
     let end = one.len() + two.iter().position(|byte| *byte == b'\n').expect("a line");
-    let (one, two) = live.stdout.split_at(end + 1);
+    let (one, two) = run.stdout.split_at(end + 1);
     let files = [folder.file("1.jsonl", one), folder.file("2.jsonl", two)];
     let other = folder.path("map");
     let line = format!("--state {}", other.display());
