@@ -170,8 +170,8 @@ fn connections_are_told_as_they_are_found_and_marked_as_sampled() {
     );
     let again = folder.path("again");
     let records = folder.file("r.jsonl", &live.stdout);
-    let line = format!("--state {}", again.display());
-    let replayed = replay(&line, &[&records]).clean();
+    let words = format!("--state {}", again.display());
+    let replayed = replay(&words, &[&records]).clean();
     assert_eq!(replayed.summary["total"], live.summary["total"]);
     assert_eq!(relations(&again), expected);
 }
