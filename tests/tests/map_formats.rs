@@ -71,6 +71,7 @@ fn every_format_shows_it_without_loopback() {
         ("--format csv --view one-to-one", ",traced,"),
         ("--format csv", ",documentation\n"),
         ("--view one-to-one", " CLASS "),
+        ("--view by-class", "documentation"),
         ("--format dot", "[label=\"192.0.2.2\"];\n"),
         ("--format mermaid", "[\"192.0.2.2\"]\n"),
     ] {
@@ -107,13 +108,16 @@ fn json_fits_the_schema() {
     place.import("[\"198.51.100.7\"]", 0);
     let schema = closed(serde_json::from_str(SCHEMA).expect("the schema is JSON"));
     let validator = jsonschema::validator_for(&schema).expect("a valid schema");
-    for view in ["one-to-many", "one-to-one"] {
+    for (view, rows, count) in [
+        ("one-to-many", "services", 4),
+        ("one-to-one", "relations", 4),
+        ("by-class", "classes", 2),
+    ] {
         let map = place.json(&format!("--view {view}"));
         if let Err(error) = validator.validate(&map) {
             panic!("{error}: {map}");
         }
-        let rows = map["services"].as_array().or(map["relations"].as_array());
-        assert_eq!(rows.map(Vec::len), Some(4), "{map}");
+        assert_eq!(map[rows].as_array().map(Vec::len), Some(count), "{map}");
     }
 }
 

@@ -25,6 +25,7 @@ pub(super) const FORMATS: &[(&str, Format)] = &[
 pub(super) const VIEWS: &[(&str, View)] = &[
     ("one-to-many", View::OneToMany),
     ("one-to-one", View::OneToOne),
+    ("by-class", View::ByClass),
 ];
 
 const EXAMPLES: &str = "\
@@ -57,8 +58,9 @@ pub(super) struct Args {
     format: Format,
 
     #[arg(long, value_name = "VIEW", value_parser = choice(VIEWS), default_value = "one-to-many",
-        help = "Group by service, with its peers counted (one-to-many), or print each relation on \
-                its own (one-to-one). Graphs and lists are the same in both.")]
+        help = "Group by service, with its peers counted (one-to-many), print each relation on \
+                its own (one-to-one), or add up by what the peers' addresses are (by-class). \
+                Graphs and lists are the same in all.")]
     view: View,
 
     #[arg(

@@ -127,6 +127,8 @@ pub enum View {
     OneToMany,
     /// A relation.
     OneToOne,
+    /// All relations with addresses of a class.
+    ByClass,
 }
 
 /// `conntracer map`.

@@ -1,5 +1,7 @@
 //! What of a map is shown, and how it is grouped. Pure.
 
+pub mod classes;
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

@@ -36,18 +36,21 @@ const HEADS: [&str; 17] = [
 pub(super) fn write(shown: &Shown, view: View) -> String {
     let mut lines = vec![HEADS.map(str::to_owned)];
     match view {
-        View::OneToOne => lines.extend(shown.relations.iter().map(|(relation, uses)| {
-            line(&Row {
-                host: &relation.host,
-                direction: relation.direction,
-                service: relation.service,
-                peer: relation.peer,
-                process: relation.process.as_deref().unwrap_or_default(),
-                source: relation.source,
-                uses,
-                class: relation.class(),
-            })
-        })),
+        // A class is a column.
+        View::OneToOne | View::ByClass => {
+            lines.extend(shown.relations.iter().map(|(relation, uses)| {
+                line(&Row {
+                    host: &relation.host,
+                    direction: relation.direction,
+                    service: relation.service,
+                    peer: relation.peer,
+                    process: relation.process.as_deref().unwrap_or_default(),
+                    source: relation.source,
+                    uses,
+                    class: relation.class(),
+                })
+            }));
+        }
         View::OneToMany => {
             for service in shown.services() {
                 lines.extend(service.members.iter().map(|member| {

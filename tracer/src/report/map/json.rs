@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::address::{Class, Entry};
 use crate::map::options::View;
+use crate::map::view::classes::Group;
 use crate::map::view::{Member, Service, Shown};
 use crate::map::{Forgotten, Relation, Source, Uses};
 use crate::record::{Direction, SCHEMA_VERSION, WallTime};
@@ -20,6 +21,8 @@ struct Whole<'a> {
     services: Option<Vec<ServiceRow<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     relations: Option<Vec<RelationRow<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    classes: Option<Vec<ClassRow>>,
     total: Total,
     loopback_hidden: u64,
     forgotten: Forgotten,
@@ -150,11 +153,20 @@ struct RelationRow<'a> {
     uses: Times,
 }
 
+#[derive(Serialize)]
+struct ClassRow {
+    class: Class,
+    addresses: usize,
+    relations: usize,
+    #[serde(flatten)]
+    uses: Times,
+}
+
 /// One line.
 pub(super) fn write(shown: &Shown, view: View, time: WallTime) -> String {
     let services = match view {
         View::OneToMany => shown.services(),
-        View::OneToOne => Vec::new(),
+        View::OneToOne | View::ByClass => Vec::new(),
     };
     let mut counts = Counts::default();
     for (_, uses) in &shown.relations {
@@ -171,6 +183,7 @@ pub(super) fn write(shown: &Shown, view: View, time: WallTime) -> String {
         services: (view == View::OneToMany).then(|| services.iter().map(service_row).collect()),
         relations: (view == View::OneToOne)
             .then(|| shown.relations.iter().map(relation_row).collect()),
+        classes: (view == View::ByClass).then(|| shown.classes().iter().map(class_row).collect()),
         total: Total {
             relations: shown.relations.len(),
             peers: shown.addresses().len(),
@@ -202,6 +215,15 @@ fn member_row(member: &Member) -> MemberRow<'_> {
         processes: member.processes.iter().map(AsRef::as_ref).collect(),
         source: member.source,
         uses: Times::of(&member.uses),
+    }
+}
+
+fn class_row(group: &Group) -> ClassRow {
+    ClassRow {
+        class: group.class,
+        addresses: group.addresses.len(),
+        relations: group.relations,
+        uses: Times::of(&group.uses),
     }
 }
 

@@ -10,6 +10,7 @@ use unicode_width::UnicodeWidthStr;
 use super::{Style, notes};
 use crate::address::Entry;
 use crate::map::options::View;
+use crate::map::view::classes::Group;
 use crate::map::view::{Service, Shown};
 use crate::map::{Relation, Uses, direction_name};
 use crate::record::{Direction, WallTime};
@@ -27,7 +28,11 @@ pub(super) fn write(shown: &Shown, view: View, style: &Style<'_>) -> String {
                 out.push('\n');
             }
         }
-        View::OneToOne if shown.relations.is_empty() => {}
+        View::OneToOne | View::ByClass if shown.relations.is_empty() => {}
+        View::ByClass => {
+            classes(&shown.classes(), style).write(style.width, &mut out);
+            out.push('\n');
+        }
         View::OneToOne => {
             relations(shown, style).write(style.width, &mut out);
             out.push('\n');
@@ -123,6 +128,25 @@ fn relations(shown: &Shown, style: &Style<'_>) -> Rows {
     }
     counts(rows.iter().map(|(_, uses)| *uses), style, &mut fields);
     Rows { fields, more }
+}
+
+fn classes(groups: &[Group], style: &Style<'_>) -> Rows {
+    let number = |head, of: fn(&Group) -> usize| Field {
+        column: Column::right(head),
+        rank: 0,
+        cells: groups
+            .iter()
+            .map(|group| Cell::Number(of(group) as u64))
+            .collect(),
+    };
+    let names = groups.iter().map(|group| group.class.name().to_owned());
+    let mut fields = vec![
+        Field::text("CLASS", 0, names),
+        number("ADDRESSES", |group| group.addresses.len()),
+        number("RELATIONS", |group| group.relations),
+    ];
+    counts(groups.iter().map(|group| group.uses), style, &mut fields);
+    Rows { fields, more: 0 }
 }
 
 fn peer(peer: Option<IpAddr>) -> String {
