@@ -150,9 +150,14 @@ impl Running {
 
     /// Waits for its end; if that does not come, kills it and returns `None`.
     pub fn wait(&mut self) -> Option<ExitStatus> {
+        self.wait_for(PATIENCE)
+    }
+
+    /// The same for what may take longer.
+    pub fn wait_for(&mut self, patience: Duration) -> Option<ExitStatus> {
         let pid = Pid::from_child(&self.0);
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).expect("pidfd_open");
-        if !readable(&pidfd, PATIENCE) {
+        if !readable(&pidfd, patience) {
             self.kill();
             return None;
         }

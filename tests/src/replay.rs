@@ -11,7 +11,7 @@ use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{Running, program};
+use crate::harness::{PATIENCE, Running, program};
 
 /// What a replay left.
 #[derive(Debug)]
@@ -64,7 +64,8 @@ pub fn replay_from(stdin: Stdio, line: &str, files: &[&Path]) -> Replayed {
     command.arg("--summary").arg(place("summary.json"));
     let file = |name| File::create(place(name)).expect("a temporary file");
     command.stdin(stdin).stdout(file("out")).stderr(file("err"));
-    let status = Running::start(&mut command).wait();
+    // A large file takes minutes.
+    let status = Running::start(&mut command).wait_for(10 * PATIENCE);
     let text = |name| std::fs::read(place(name)).expect("what it wrote");
     let text = |name| String::from_utf8(text(name)).expect("it writes UTF-8");
     let (stdout, stderr) = (text("out"), text("err"));

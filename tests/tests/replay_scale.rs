@@ -15,7 +15,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
+use serde_json::Value;
 use tests::harness::say;
+use tests::mapped::map;
 use tests::replay::{Folder, Replayed, replay};
 
 const CONNECTIONS: u64 = 10_000_000;
@@ -103,7 +105,9 @@ fn ten_million_connections_are_exact_in_bounded_memory() {
     let path = folder.path("closes.jsonl");
     let sent = write(&path, connections);
     let bytes = path.metadata().expect("the file").len();
-    for options in ["", "--port 443"] {
+    let state = folder.path("map");
+    let into_map = format!("--state {}", state.display());
+    for options in ["", "--port 443", &into_map] {
         let (replayed, cpu, wall) = timed(options, &path);
         let memory = getrusage(UsageWho::RUSAGE_CHILDREN)
             .expect("getrusage")
@@ -117,11 +121,18 @@ fn ten_million_connections_are_exact_in_bounded_memory() {
         ));
         assert_eq!(replayed.count("records"), connections);
         let total = &replayed.summary["total"];
-        if options.is_empty() {
+        if options != "--port 443" {
             assert_eq!(total["connects"], connections / 4);
             assert_eq!(total["tx"], sent);
         }
         assert_eq!(total["accepts"], connections - connections / 4);
         assert!(memory < MOST_MEMORY, "{memory} KiB");
     }
+    let size = state.metadata().expect("the map").len();
+    say(&format!("the map has {size} bytes"));
+    let shown = map(&state, "--format json --view by-class");
+    let shown: Value = serde_json::from_slice(&shown.stdout).expect("JSON");
+    assert_eq!(shown["total"]["connections"], connections);
+    assert_eq!(shown["total"]["tx"], sent);
+    assert_eq!(shown["total"]["peers"], PEERS.min(connections));
 }
