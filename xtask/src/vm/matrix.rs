@@ -10,7 +10,7 @@ use super::{arch::Arch, console::Console, kernel::Release};
 /// The tracer's backends, the preferred one first.
 pub(crate) const BACKENDS: [&str; 3] = ["fentry", "kprobe", "tracepoint"];
 /// No VM takes as long; CI has less than an hour for everything.
-pub(crate) const LIMIT: Duration = Duration::from_mins(12);
+pub(crate) const LIMIT: Duration = Duration::from_mins(20);
 
 /// What is exact.
 pub(crate) struct Claim {
