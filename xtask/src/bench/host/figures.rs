@@ -42,7 +42,7 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    /// Of a side's pairs, and of all slices of the load without one. Whether the events are mostly
+    /// Of a side's pairs, and of the slices without it. Whether the events are mostly
     /// such as happened in the slices is for the caller to know.
     pub(crate) fn of(
         pairs: &[Pair],

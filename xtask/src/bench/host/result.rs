@@ -42,7 +42,7 @@ pub(crate) struct Results {
 
 impl Results {
     pub(crate) fn new(machine: Machine, cells: Vec<Cell>) -> Self {
-        let rows: Vec<Row> = cells.iter().map(|cell| Row::of(cell, &cells)).collect();
+        let rows: Vec<Row> = cells.iter().map(Row::of).collect();
         let targets = targets::outcomes(&rows);
         Self {
             machine,
@@ -96,10 +96,9 @@ impl Results {
 }
 
 impl Row {
-    /// Of one of all cells: what the load does without a side is the same for each side.
-    fn of(cell: &Cell, all: &[Cell]) -> Self {
-        let same = all.iter().filter(|other| other.load == cell.load);
-        let pairs = same.flat_map(|other| &other.pairs);
+    /// Against the slices next to the side's own: more of them would be calm more often.
+    fn of(cell: &Cell) -> Self {
+        let pairs = cell.pairs.iter();
         let without: Vec<_> = pairs.map(|pair| pair.before.operations_ns()).collect();
         let level = if cell.side == NULL { NULL_LEVEL } else { LEVEL };
         Self {
@@ -170,7 +169,7 @@ pub(crate) mod tests {
             refused: None,
             pairs: ratios.iter().map(with).collect(),
         };
-        Row::of(&cell, std::slice::from_ref(&cell))
+        Row::of(&cell)
     }
 
     #[test]
