@@ -14,6 +14,7 @@
 //! | [`kept`] | what a tracer that runs keeps: entries of its kernel maps, memory |
 //! | [`mapped`] | the map that a tracer keeps, and what shows it |
 //! | [`page`] | a page of docs/ whose blocks are carried out |
+//! | [`schema`] | makes a schema of docs/ strict |
 //! | [`stage`] | traffic as such a page writes it |
 //! | [`compare`] | records against truth |
 //! | [`grade`] | how right the records of one path are |
@@ -44,6 +45,7 @@ pub mod namespace;
 pub mod page;
 pub mod peers;
 pub mod replay;
+pub mod schema;
 pub mod stage;
 pub mod tables;
 pub mod tool;

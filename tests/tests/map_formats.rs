@@ -5,11 +5,11 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
 use tests::generator::Workload;
 use tests::harness::{Running, copy_for_everybody};
 use tests::mapped::{Place, map, map_command};
 use tests::namespace::Namespace;
+use tests::schema::closed;
 
 const SCHEMA: &str = include_str!("../../docs/map.schema.json");
 
@@ -79,27 +79,6 @@ fn every_format_shows_it_without_loopback() {
         assert!(text.contains(word), "{line}: {text}");
         assert!(!text.contains("127.0.0.1"), "{line}: {text}");
     }
-}
-
-/// The schema with every object closed.
-fn closed(mut schema: Value) -> Value {
-    match &mut schema {
-        Value::Object(object) => {
-            if object.contains_key("properties") {
-                object.insert("additionalProperties".to_owned(), Value::Bool(false));
-            }
-            for value in object.values_mut() {
-                *value = closed(value.take());
-            }
-        }
-        Value::Array(values) => {
-            for value in values {
-                *value = closed(value.take());
-            }
-        }
-        _ => {}
-    }
-    schema
 }
 
 #[test]

@@ -7,32 +7,11 @@ use tests::generator::Workload;
 use tests::harness::can_trace;
 use tests::namespace::Namespace;
 use tests::replay::{Folder, replay};
+use tests::schema::closed;
 use tests::tracer::Tracer;
 
 const SCHEMA: &str = include_str!("../../docs/record.schema.json");
 const SUMMARY_SCHEMA: &str = include_str!("../../docs/summary.schema.json");
-
-/// The schema with every object closed: a field that nobody described is an error here, though
-/// readers must bear it.
-fn closed(mut schema: Value) -> Value {
-    match &mut schema {
-        Value::Object(object) => {
-            if object.contains_key("properties") && !object.contains_key("additionalProperties") {
-                object.insert("additionalProperties".to_owned(), Value::Bool(false));
-            }
-            for value in object.values_mut() {
-                *value = closed(value.take());
-            }
-        }
-        Value::Array(values) => {
-            for value in values {
-                *value = closed(value.take());
-            }
-        }
-        _ => {}
-    }
-    schema
-}
 
 #[test]
 fn records_of_every_event_fit_the_schema_and_use_all_of_it() {

@@ -25,6 +25,11 @@ pub fn wall_offset_ns() -> i64 {
     readings[0].1
 }
 
+/// Now, by the wall clock.
+pub fn now() -> WallTime {
+    wall_time(mono_ns(), wall_offset_ns())
+}
+
 /// A monotonic time by the wall clock.
 pub fn wall_time(mono_ns: u64, wall_offset_ns: i64) -> WallTime {
     WallTime(

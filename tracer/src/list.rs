@@ -33,7 +33,6 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use jiff::tz::TimeZone;
 
-use crate::identity::Identity;
 use crate::map::options::Limits;
 use crate::record::WallTime;
 use crate::report::sockets;
@@ -115,8 +114,7 @@ pub async fn run(options: Options) -> anyhow::Result<u8> {
     let host = host::name();
     let kept = match &options.state {
         Some(path) => {
-            let identity =
-                Identity::new(&host::boot_id(), &host::secret().context("/dev/urandom")?);
+            let identity = host::identity().context("/dev/urandom")?;
             let kept = Kept::open(path, options.limits, identity, host.as_str().into());
             Some(kept.context("--state")?)
         }
@@ -143,9 +141,8 @@ async fn rounds(
     count: Option<u64>,
     interval: Duration,
 ) -> anyhow::Result<()> {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mut stop =
-        Stop::listen(preflight::sighup_ignored(&status)).context("cannot listen for signals")?;
+        Stop::listen(preflight::hangup_ignored()).context("cannot listen for signals")?;
     let mut timer = Timer::new().context("cannot make a timer")?;
     let mut next = Instant::now();
     for number in 1.. {

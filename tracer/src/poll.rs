@@ -1,9 +1,7 @@
 //! A run without privileges: sockets are looked at now and then, and what is new since the last look
 //! is told by the records of a trace, marked as sampled. A sibling of [`crate::run`].
 
-use std::fs::File;
-use std::future::pending;
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -16,7 +14,6 @@ use crate::aggregate::{Aggregate, Run};
 use crate::bpf::programs::Accounting;
 use crate::carrier::Carriers;
 use crate::conclude::{Outcome, conclude};
-use crate::identity::Identity;
 use crate::list::filter::Filter;
 use crate::list::place::Place;
 use crate::list::read::{self, Listing, ReadError};
@@ -31,7 +28,7 @@ use crate::sink::file::open_summary;
 use crate::start;
 use crate::stop::Stop;
 use crate::summary::{Sampled, Traced};
-use crate::{clock, host, preflight};
+use crate::{clock, host, preflight, timer};
 
 /// The name in options and records.
 pub const BACKEND: &str = "poll";
@@ -44,16 +41,15 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Runs until a signal, the end of `--duration`, or the end of the output. Returns the exit code.
 pub async fn run(mut options: Options, how: Poll) -> anyhow::Result<u8> {
     let interval = how.interval;
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mut stop =
-        Stop::listen(preflight::sighup_ignored(&status)).context("cannot listen for signals")?;
+        Stop::listen(preflight::hangup_ignored()).context("cannot listen for signals")?;
     // Where results go comes first: a run must not end with nowhere to put them.
     let summary = options.summary.as_deref().map(open_summary);
     let summary_file = summary.transpose().context("--summary")?;
     let stream = start::open_stream(&options)?;
     let keeper = Keeper::start(&options.map)?;
     let host: Arc<str> = host::name().into();
-    let identity = Identity::new(&host::boot_id(), &host::secret().context("/dev/urandom")?);
+    let identity = host::identity().context("/dev/urandom")?;
     let tables = Aggregate::of_recorded(options.max_rows);
     let mut publisher = Publisher::new(stream, Carriers::detect(), tables);
     publisher.keeper = keeper;
@@ -126,12 +122,7 @@ fn say_ready(options: &mut Options, first: &Listing, interval: Duration) -> anyh
         "ready: backend {BACKEND}, sampled: sockets are looked at every {}, not traced",
         crate::report::sampled::time(interval)
     ));
-    if let Some(fd) = options.ready_fd.take() {
-        File::from(fd)
-            .write_all(b"ready\n")
-            .context("--ready-fd: cannot write to it")?;
-    }
-    Ok(())
+    start::tell_ready(options)
 }
 
 /// What the loop works with.
@@ -165,7 +156,7 @@ impl Sampling {
                 biased;
                 () = stop.requested() => return Ok(()),
                 () = self.publisher.output_ended() => return Ok(()),
-                () = wait_until(deadline) => return Ok(()),
+                () = timer::until(deadline) => return Ok(()),
                 room = self.publisher.room(), if behind => self.publisher.hand_over(room),
                 look = self.looks.next(), if !behind => self.take(&look?),
             }
@@ -235,7 +226,10 @@ impl Looks {
         Self {
             what: Arc::new(What {
                 places: how.places,
-                filter: Filter::from(filter),
+                filter: Filter {
+                    options: filter.clone(),
+                    ..Filter::default()
+                },
                 has_looked: AtomicBool::new(false),
             }),
             interval: how.interval,
@@ -296,11 +290,4 @@ fn moment() -> Moment {
 
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-async fn wait_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => pending().await,
-    }
 }

@@ -189,8 +189,14 @@ pub fn kernel_release() -> String {
         .into_owned()
 }
 
+/// Whether SIGHUP is ignored, for who needs nothing else of the machine.
+pub fn hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status");
+    sighup_ignored(&status.unwrap_or_default())
+}
+
 /// Whether SIGHUP is ignored, as nohup makes it, by the text of a `status` file.
-pub fn sighup_ignored(status: &str) -> bool {
+fn sighup_ignored(status: &str) -> bool {
     // Bit 0 is signal 1, SIGHUP.
     mask(status, "SigIgn:").is_some_and(|ignored| ignored & 1 != 0)
 }

@@ -43,7 +43,7 @@ use crate::clock;
 use crate::conclude;
 use crate::map::options::Limits;
 use crate::options::{FilterOptions, OutputFormat};
-use crate::preflight::Machine;
+use crate::preflight;
 use crate::say::say;
 use crate::sink::file::{SummaryFile, open_summary};
 use crate::stop::Stop;
@@ -85,7 +85,7 @@ pub struct Options {
 /// Reads all files and prints the tables. Returns the exit code.
 pub async fn run(options: Options) -> anyhow::Result<u8> {
     let mut stop =
-        Stop::listen(Machine::read().sighup_ignored()).context("cannot listen for signals")?;
+        Stop::listen(preflight::hangup_ignored()).context("cannot listen for signals")?;
     let sources = source::all(options.files.clone())?;
     let summary = options.summary.as_deref();
     if let Some(path) = summary {
@@ -220,7 +220,7 @@ fn finish(options: &Options, file: Option<SummaryFile>, done: Done) -> u8 {
         closed,
     } = done;
     let summary = tables.finish(Run {
-        time: clock::wall_time(clock::mono_ns(), clock::wall_offset_ns()),
+        time: clock::now(),
         host: None,
         traced: None,
         loss: None,

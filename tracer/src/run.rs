@@ -1,13 +1,12 @@
 //! One run: attach, loop over ring, timer and stop, print the tables.
 
-use std::future::pending;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use aya_log::EbpfLogger;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use crate::aggregate::{Aggregate, Run};
 use crate::bpf::loader::Tracer;
@@ -18,7 +17,6 @@ use crate::clock;
 use crate::collect::{Collector, Wanted};
 use crate::conclude::{Outcome, conclude};
 use crate::host;
-use crate::identity::Identity;
 use crate::map::keeper::Keeper;
 use crate::options::Options;
 use crate::preflight::Machine;
@@ -28,7 +26,7 @@ use crate::sink::file::open_summary;
 use crate::start;
 use crate::stop::Stop;
 use crate::summary::Traced;
-use crate::timer::Timer;
+use crate::timer::{self, Timer};
 use crate::track::Track;
 
 /// How often the ring is read when nothing in it is worth a wake-up,
@@ -61,7 +59,7 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
         .context("cannot wait for the ring buffer")?;
     let log = options.debug.then(|| tracer.take_log()).transpose()?;
     let host: Arc<str> = host::name().into();
-    let identity = Identity::new(&host::boot_id(), &host::secret().context("/dev/urandom")?);
+    let identity = host::identity().context("/dev/urandom")?;
     let track = Track::new(identity, Arc::clone(&host), tracer.sees_bytes());
     let tables = Aggregate::new(options.max_rows);
     let mut publisher = Publisher::new(stream, Carriers::detect(), tables);
@@ -115,7 +113,7 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
     loss.output_dropped = stream.dropped;
     let kernel = kernel.and_then(|kernel| kernel.conclude(&aggregate.seen, &loss));
     let summary = aggregate.finish(Run {
-        time: clock::wall_time(clock::mono_ns(), clock::wall_offset_ns()),
+        time: clock::now(),
         host: Some(host),
         traced: Some(traced(&tracer, duration)),
         loss: Some(loss),
@@ -189,7 +187,7 @@ impl Tracing {
                 biased;
                 () = stop.requested() => return Ok(()),
                 () = self.publisher.output_ended() => return Ok(()),
-                () = wait_until(deadline) => return Ok(()),
+                () = timer::until(deadline) => return Ok(()),
                 room = self.publisher.room(), if behind => {
                     self.publisher.hand_over(room);
                     continue;
@@ -224,12 +222,5 @@ impl Tracing {
                 IDLE_TICK
             })?;
         }
-    }
-}
-
-async fn wait_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => pending().await,
     }
 }

@@ -116,6 +116,11 @@ pub fn say_ready(options: &mut Options, tracer: &Tracer) -> anyhow::Result<()> {
         accepts(tracer),
         bytes(tracer)
     ));
+    tell_ready(options)
+}
+
+/// Tells whoever waits at `--ready-fd`.
+pub fn tell_ready(options: &mut Options) -> anyhow::Result<()> {
     if let Some(fd) = options.ready_fd.take() {
         File::from(fd)
             .write_all(b"ready\n")

@@ -111,20 +111,13 @@ impl Args {
     }
 
     fn filter(&self) -> Result<Filter, UsageError> {
-        let select = self.select.check()?;
         let mut states = self.listening.then_some(StateSet::of(State::Listen));
         for list in &self.tcp_state {
             let parsed = one("--tcp-state", list, str::parse)?;
             states.get_or_insert_default().insert(parsed);
         }
         Ok(Filter {
-            local_ports: select.local_ports,
-            remote_ports: select.remote_ports,
-            pids: select.pids,
-            uids: select.uids,
-            family: select.family,
-            direction: select.direction,
-            loopback: select.loopback,
+            options: self.select.check()?,
             classes: class_set(&self.class)?,
             states,
         })
@@ -148,6 +141,7 @@ mod tests {
     use super::*;
     use crate::cli::{Command, try_parse_from};
     use crate::exit;
+    use crate::options::FilterOptions;
     use crate::record::{Direction, Family};
 
     fn parse(args: &[&str]) -> Result<Options, UsageError> {
@@ -214,13 +208,16 @@ mod tests {
             "7",
         ]);
         let filter = Filter {
-            local_ports: Some("80,443".parse().unwrap()),
-            remote_ports: Some("1-9".parse().unwrap()),
-            pids: vec![1, 2],
-            uids: vec![33],
-            family: Some(Family::Ipv6),
-            direction: Some(Direction::Inbound),
-            loopback: false,
+            options: FilterOptions {
+                local_ports: Some("80,443".parse().unwrap()),
+                remote_ports: Some("1-9".parse().unwrap()),
+                pids: vec![1, 2],
+                uids: vec![33],
+                family: Some(Family::Ipv6),
+                direction: Some(Direction::Inbound),
+                loopback: false,
+                ..FilterOptions::default()
+            },
             classes: Some("public,shared".parse().unwrap()),
             states: Some("listen,closing".parse().unwrap()),
         };

@@ -135,7 +135,7 @@ impl Args {
             parse_count(n, 1, MAX_MAX_RELATIONS)
         })?;
         let import = file("--import", self.import)?;
-        let now = clock::wall_time(clock::mono_ns(), clock::wall_offset_ns());
+        let now = clock::now();
         let top = optional("--top", self.top.as_ref(), |n| {
             parse_count(n, 1, MAX_MAX_RELATIONS)
         })?;

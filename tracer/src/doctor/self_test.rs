@@ -12,7 +12,6 @@ use super::stage::Stage;
 use crate::bpf::loader::Tracer;
 use crate::bpf::ring::Ring;
 use crate::collect::{Collector, Wanted};
-use crate::identity::Identity;
 use crate::options::{Events, FilterOptions, Options};
 use crate::record::{EventKind, Record};
 use crate::track::Track;
@@ -98,12 +97,8 @@ async fn trace(
 ) -> anyhow::Result<Vec<Comparison>> {
     let mut ring = Ring::new(tracer.take_ring()?, options.ring_bytes)
         .context("cannot wait for the ring buffer")?;
-    let secret = host::secret().context("/dev/urandom")?;
-    let track = Track::new(
-        Identity::new(&host::boot_id(), &secret),
-        Arc::from(host::name()),
-        tracer.sees_bytes(),
-    );
+    let identity = host::identity().context("/dev/urandom")?;
+    let track = Track::new(identity, Arc::from(host::name()), tracer.sees_bytes());
     let mut collector = Collector::start(tracer.take_maps()?, track, WANTED, None)
         .context("cannot start to count")?;
     let (client_port, server_port) = (stage.client_port, stage.server_port);

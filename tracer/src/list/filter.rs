@@ -7,69 +7,25 @@ use super::socket::{Socket, StateSet};
 use crate::address::{self, Class, ClassSet};
 use crate::options::FilterOptions;
 use crate::ports::PortSet;
-use crate::record::{Direction, Family};
 
 /// Which sockets are listed: those that pass every test given. A test on the peer is passed by no
 /// socket that has none.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Local ports; never an empty set.
-    pub local_ports: Option<PortSet>,
-    /// Ports of the peer; never an empty set.
-    pub remote_ports: Option<PortSet>,
-    /// Who has the socket open, by process id; empty = any.
-    pub pids: Vec<u32>,
-    /// Whose it is, by user id; empty = any.
-    pub uids: Vec<u32>,
-    /// IP version of the addresses; `None` = both.
-    pub family: Option<Family>,
-    /// `None` = both, and sockets without a peer.
-    pub direction: Option<Direction>,
-    /// Whether loopback connections are listed.
-    pub loopback: bool,
+    /// As of a run, but that processes are those that have the socket open, and that namespaces are
+    /// where one looks.
+    pub options: FilterOptions,
     /// What the peer's address is; `None` = any.
     pub classes: Option<ClassSet>,
     /// `None` = all.
     pub states: Option<StateSet>,
 }
 
-impl Default for Filter {
-    fn default() -> Self {
-        Self {
-            local_ports: None,
-            remote_ports: None,
-            pids: Vec::new(),
-            uids: Vec::new(),
-            family: None,
-            direction: None,
-            loopback: true,
-            classes: None,
-            states: None,
-        }
-    }
-}
-
-/// Of a run.
-impl From<&FilterOptions> for Filter {
-    fn from(options: &FilterOptions) -> Self {
-        Self {
-            local_ports: options.local_ports.clone(),
-            remote_ports: options.remote_ports.clone(),
-            pids: options.pids.clone(),
-            uids: options.uids.clone(),
-            family: options.family,
-            direction: options.direction,
-            loopback: options.loopback,
-            classes: None,
-            states: None,
-        }
-    }
-}
-
 impl Filter {
     /// Keeps what passes every test but that on processes. `sockets` are all of one namespace.
     pub fn retain(&self, sockets: &mut Vec<Socket>) {
-        let own = if self.loopback {
+        let options = &self.options;
+        let own = if options.loopback {
             HashSet::new()
         } else {
             sockets.iter().map(|socket| socket.local.ip()).collect()
@@ -85,25 +41,31 @@ impl Filter {
                 |ports: &PortSet| remote.is_some_and(|remote| ports.contains(remote.port()));
             self.states
                 .is_none_or(|states| states.contains(socket.state))
-                && self.family.is_none_or(|family| family == socket.family())
-                && self
+                && options
+                    .family
+                    .is_none_or(|family| family == socket.family())
+                && options
                     .direction
                     .is_none_or(|direction| socket.direction == Some(direction))
-                && self
+                && options
                     .local_ports
                     .as_ref()
                     .is_none_or(|ports| ports.contains(socket.local.port()))
-                && self.remote_ports.as_ref().is_none_or(passes_remote)
+                && options.remote_ports.as_ref().is_none_or(passes_remote)
                 && self.classes.as_ref().is_none_or(passes_class)
-                && one_of(&self.uids)
-                && (self.loopback || !is_loopback(socket, &own))
+                && one_of(&options.uids)
+                && (options.loopback || !is_loopback(socket, &own))
         });
     }
 
     /// Whether the test on processes is passed.
     pub fn passes_holders(&self, socket: &Socket) -> bool {
-        let wanted = |pid| self.pids.contains(pid);
-        self.pids.is_empty() || socket.holders.iter().any(|holder| wanted(&holder.pid))
+        let pids = &self.options.pids;
+        pids.is_empty()
+            || socket
+                .holders
+                .iter()
+                .any(|holder| pids.contains(&holder.pid))
     }
 }
 
@@ -122,6 +84,7 @@ mod tests {
     use super::*;
     use crate::list::socket::samples::{connection, listener};
     use crate::list::socket::{Holder, State};
+    use crate::record::{Direction, Family};
 
     fn sockets() -> Vec<Socket> {
         vec![
@@ -163,47 +126,48 @@ mod tests {
     #[test]
     fn each_test_keeps_its_own() {
         let none = Filter::default;
+        let run = |options| Filter { options, ..none() };
         let cases: [(Filter, &[u16]); 9] = [
             (
-                Filter {
+                run(FilterOptions {
                     local_ports: Some("80".parse().unwrap()),
-                    ..none()
-                },
+                    ..FilterOptions::default()
+                }),
                 &[80, 80, 80],
             ),
             (
-                Filter {
+                run(FilterOptions {
                     remote_ports: Some("443,5432".parse().unwrap()),
-                    ..none()
-                },
+                    ..FilterOptions::default()
+                }),
                 &[6000, 6001],
             ),
             (
-                Filter {
+                run(FilterOptions {
                     uids: vec![33],
-                    ..none()
-                },
+                    ..FilterOptions::default()
+                }),
                 &[80],
             ),
             (
-                Filter {
+                run(FilterOptions {
                     family: Some(Family::Ipv6),
-                    ..none()
-                },
+                    ..FilterOptions::default()
+                }),
                 &[443, 6001],
             ),
             (
-                Filter {
+                run(FilterOptions {
                     direction: Some(Direction::Outbound),
-                    ..none()
-                },
+                    ..FilterOptions::default()
+                }),
                 &[6000, 6001],
             ),
             (
-                Filter {
+                run(FilterOptions {
                     loopback: false,
-                    ..none()
-                },
+                    ..FilterOptions::default()
+                }),
                 &[80, 443, 80, 6000, 6001],
             ),
             (
@@ -236,9 +200,12 @@ mod tests {
     #[test]
     fn tests_add_up() {
         let filter = Filter {
+            options: FilterOptions {
+                local_ports: Some("53,80".parse().unwrap()),
+                loopback: false,
+                ..FilterOptions::default()
+            },
             states: Some("listen".parse().unwrap()),
-            local_ports: Some("53,80".parse().unwrap()),
-            loopback: false,
             ..Filter::default()
         };
         assert_eq!(kept(&filter), [80]);
@@ -256,7 +223,10 @@ mod tests {
             ..listener("0.0.0.0:80")
         };
         let filter = |pids: &[u32]| Filter {
-            pids: pids.into(),
+            options: FilterOptions {
+                pids: pids.into(),
+                ..FilterOptions::default()
+            },
             ..Filter::default()
         };
         assert!(filter(&[]).passes_holders(&socket));

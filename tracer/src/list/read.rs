@@ -173,6 +173,7 @@ impl Unseen {
 mod tests {
     use super::*;
     use crate::list::socket::samples::{connection, listener};
+    use crate::options::FilterOptions;
 
     #[test]
     fn sockets_that_nobody_has_open_are_not_called_unseen() {
@@ -200,7 +201,10 @@ mod tests {
     #[test]
     fn what_is_not_seen_is_counted_even_if_a_test_on_processes_leaves_it_out() {
         let filter = Filter {
-            pids: vec![1],
+            options: FilterOptions {
+                pids: vec![1],
+                ..FilterOptions::default()
+            },
             ..Filter::default()
         };
         let listing = attribute(vec![listener("0.0.0.0:80")], &Owners::default(), &filter);

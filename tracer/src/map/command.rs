@@ -18,7 +18,7 @@ use crate::{clock, exit, host, terminal};
 
 /// Does it. Returns the exit code.
 pub fn run(options: &Options) -> anyhow::Result<u8> {
-    let now = clock::wall_time(clock::mono_ns(), clock::wall_offset_ns());
+    let now = clock::now();
     match &options.action {
         Action::Show { shape, filter, top } => {
             let map = store::read(&options.state).context("--state")?;

@@ -73,7 +73,7 @@ impl Keeper {
             .transpose()?;
         if let Some(report) = &mut report {
             let map = store.read()?;
-            report.write(map, now()).map_err(report_error)?;
+            report.write(map, clock::now()).map_err(report_error)?;
         }
         let (jobs, new_jobs) = channel();
         let (tell, done) = unbounded_channel();
@@ -139,7 +139,7 @@ impl Keeper {
     fn hand_over(&mut self, save: bool, report: bool) {
         let job = Job {
             delta: self.accumulator.delta.take(),
-            now: now(),
+            now: clock::now(),
             save,
             report,
         };
@@ -185,10 +185,6 @@ impl Keeper {
 
 fn report_error(error: impl std::fmt::Display) -> anyhow::Error {
     anyhow::anyhow!("--report: {error}")
-}
-
-fn now() -> WallTime {
-    clock::wall_time(clock::mono_ns(), clock::wall_offset_ns())
 }
 
 /// The thread's part.

@@ -53,7 +53,7 @@ impl Merger {
 
     fn save(&mut self) {
         let delta = self.accumulator.delta.take();
-        let now = clock::wall_time(clock::mono_ns(), clock::wall_offset_ns());
+        let now = clock::now();
         self.error = self.store.merge(&delta, now).err();
     }
 
