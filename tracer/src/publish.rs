@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::aggregate::Aggregate;
 use crate::carrier::Carriers;
+use crate::enrich::Enricher;
 use crate::map::keeper::Keeper;
 use crate::record::{ConnectionId, EventKind, Out, Record};
 use crate::say::say;
@@ -31,6 +32,8 @@ pub struct Publisher {
     pub aggregate: Aggregate,
     /// The map, where one is wanted.
     pub keeper: Option<Keeper>,
+    /// What is looked up of each.
+    pub enricher: Enricher,
     stream: Option<Stream>,
     carriers: Carriers,
     sequence: u64,
@@ -39,6 +42,7 @@ pub struct Publisher {
 impl Out for Publisher {
     /// Counts it and formats it.
     fn push(&mut self, mut record: Record) {
+        self.enricher.complete(&mut record);
         self.aggregate.add(&record);
         if let Some(keeper) = &mut self.keeper {
             keeper.add(&record);
@@ -83,6 +87,7 @@ impl Publisher {
         Self {
             aggregate,
             keeper: None,
+            enricher: Enricher::default(),
             stream,
             carriers,
             sequence: 0,
