@@ -11,9 +11,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use hashbrown::HashMap;
 use mixture::Tables;
 use tracer::aggregate::Aggregate;
-use tracer_common::connection::{Connection, flags};
+use tracer_common::connection::{Connection, ConnectionKey, flags};
 
 static NOW: AtomicUsize = AtomicUsize::new(0);
 static MOST: AtomicUsize = AtomicUsize::new(0);
@@ -48,10 +49,13 @@ fn main() {
     println!(
         "ns an event through track and aggregate; all connections are open at the same time, each with"
     );
-    println!("a peer of its own; ports repeat after 60,000; at most {MAX_ROWS} rows a table");
     println!(
-        "{:>11} {:>8} {:>8} {:>13} {:>10} {:>12}",
-        "connections", "births", "ends", "most memory", "rows", "other rows"
+        "a peer of its own; ports repeat after 60,000; at most {MAX_ROWS} rows a table; bare: what"
+    );
+    println!("the same keys cost in two maps that do nothing else, one by connection, one by peer");
+    println!(
+        "{:>11} {:>8} {:>8} {:>8} {:>8} {:>13} {:>10} {:>12}",
+        "connections", "births", "bare", "ends", "bare", "most memory", "rows", "other rows"
     );
     for connections in [10, 100, 1_000, 10_000, 100_000, 1_000_000] {
         round(connections);
@@ -63,7 +67,9 @@ fn round(connections: u64) {
     MOST.store(base, Ordering::Relaxed);
     let mut track = mixture::track();
     let mut tables = Tables(Aggregate::new(MAX_ROWS));
+    let mut maps = Bare::default();
     let (mut births, mut ends) = (0.0, 0.0);
+    let (mut bare_births, mut bare_ends) = (0.0, 0.0);
     let rounds = (EVENTS / 2).div_ceil(connections);
     for _ in 0..rounds {
         births += timed(connections, |number| {
@@ -82,17 +88,39 @@ fn round(connections: u64) {
         });
     }
     let most = (MOST.load(Ordering::Relaxed) - base) as f64 / f64::from(1 << 20);
+    for _ in 0..rounds {
+        bare_births += timed(connections, |number| {
+            let state = established(number, connections);
+            maps.live.insert(mixture::key(number, &state), [0; 5]);
+        });
+        bare_ends += timed(connections, |number| {
+            let state = established(number, connections);
+            maps.live.remove(&mixture::key(number, &state));
+            let row = maps.peers.entry(state.flow.remote_ip).or_default();
+            row[0] += 1;
+        });
+    }
+    assert_eq!((maps.live.len(), maps.peers.len() as u64), (0, connections));
     let summary = tables.0.finish(run());
     let other = summary.other.peers.map_or(0, |other| other.rows);
     let per_event = |time: f64| time * 1e9 / (rounds * connections) as f64;
     println!(
-        "{connections:>11} {:>8.0} {:>8.0} {most:>9.1} MiB {:>10} {other:>12}",
+        "{connections:>11} {:>8.0} {:>8.0} {:>8.0} {:>8.0} {most:>9.1} MiB {:>10} {other:>12}",
         per_event(births),
+        per_event(bare_births),
         per_event(ends),
+        per_event(bare_ends),
         summary.peers.len(),
     );
     assert_eq!(summary.total.connections(), rounds * connections);
     assert!(summary.peers.len() <= MAX_ROWS);
+}
+
+/// Maps of the sizes that the tracer's have, without a bound.
+#[derive(Default)]
+struct Bare {
+    live: HashMap<ConnectionKey, [u64; 5]>,
+    peers: HashMap<[u8; 16], [u64; 10]>,
 }
 
 /// Seconds, the making of the states included: a copy from the ring costs as much.

@@ -14,6 +14,7 @@ pub mod import;
 pub mod keeper;
 pub mod options;
 pub mod report_file;
+pub mod saver;
 pub mod since;
 pub mod store;
 pub mod view;

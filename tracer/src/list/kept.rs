@@ -9,8 +9,8 @@ use crate::identity::Identity;
 use crate::map::Source;
 use crate::map::delta::Accumulator;
 use crate::map::options::Limits;
-use crate::map::store::{Store, StoreError};
-use crate::say::say;
+use crate::map::saver::Saver;
+use crate::map::store::StoreError;
 
 /// New relations, each of about 200 bytes, that are kept while they cannot be saved.
 const MOST: usize = 1 << 18;
@@ -20,7 +20,7 @@ const MOST: usize = 1 << 18;
 pub(super) struct Kept {
     sampler: Sampler,
     accumulator: Accumulator,
-    store: Store,
+    saver: Saver,
     /// Of the last save.
     error: Option<StoreError>,
 }
@@ -36,7 +36,7 @@ impl Kept {
         Ok(Self {
             sampler: Sampler::new(identity, host, Tell::Sightings),
             accumulator: Accumulator::new(Source::Sampled, MOST),
-            store: Store::open(path, limits)?,
+            saver: Saver::open(path, limits)?,
             error: None,
         })
     }
@@ -44,20 +44,9 @@ impl Kept {
     /// Adds a round and saves it. What cannot be saved is told once and kept for the next round.
     pub(super) fn add(&mut self, sockets: &[Socket], now: Moment) {
         self.sampler.take(sockets, now, &mut self.accumulator);
-        let failed_before = self.error.is_some();
-        self.error = self.store.merge(&self.accumulator.delta, now.time).err();
-        match &self.error {
-            None => {
-                drop(self.accumulator.delta.take());
-                if failed_before {
-                    say("note: the map is saved again");
-                }
-            }
-            Some(error) if !failed_before => say(&format!(
-                "warning: --state: {error}; the map is kept in memory meanwhile, and its save \
-                 tried again"
-            )),
-            Some(_) => {}
+        self.error = self.saver.save(&self.accumulator.delta, now.time).err();
+        if self.error.is_none() {
+            drop(self.accumulator.delta.take());
         }
     }
 
@@ -71,6 +60,7 @@ impl Kept {
 mod tests {
     use super::*;
     use crate::list::socket::samples::connection;
+    use crate::map::store::Store;
     use crate::record::{Direction, WallTime};
 
     #[test]
@@ -80,7 +70,7 @@ mod tests {
         let mut kept = Kept {
             sampler: Sampler::new(identity, "box".into(), Tell::Sightings),
             accumulator: Accumulator::new(Source::Sampled, MOST),
-            store,
+            saver: Saver::new(store),
             error: None,
         };
         let socket = Socket {
@@ -91,12 +81,12 @@ mod tests {
             mono_ns: 0,
             time: WallTime(seconds),
         };
-        kept.store.break_it(true);
+        kept.saver.store.break_it(true);
         kept.add(std::slice::from_ref(&socket), at(1));
         assert!(kept.error.is_some());
-        kept.store.break_it(false);
+        kept.saver.store.break_it(false);
         kept.add(&[socket], at(2));
-        let map = kept.store.read().unwrap();
+        let map = kept.saver.store.read().unwrap();
         assert_eq!(map.relations.len(), 1);
         let (relation, uses) = &map.relations[0];
         assert_eq!(relation.source, Source::Sampled);

@@ -11,6 +11,7 @@ use super::Source;
 use super::delta::{Accumulator, Delta};
 use super::options::Live;
 use super::report_file::ReportFile;
+use super::saver::Saver;
 use super::store::Store;
 use crate::clock;
 use crate::record::{ConnectionId, Record, WallTime};
@@ -78,10 +79,9 @@ impl Keeper {
         let (jobs, new_jobs) = channel();
         let (tell, done) = unbounded_channel();
         let worker = Worker {
-            store,
+            saver: Saver::new(store),
             report,
             pending: Delta::new(MOST),
-            save_failing: false,
             report_failing: false,
         };
         std::thread::Builder::new()
@@ -190,11 +190,10 @@ fn report_error(error: impl std::fmt::Display) -> anyhow::Error {
 /// The thread's part.
 #[derive(Debug)]
 struct Worker {
-    store: Store,
+    saver: Saver,
     report: Option<ReportFile>,
     /// What could not be saved yet.
     pending: Delta,
-    save_failing: bool,
     report_failing: bool,
 }
 
@@ -219,27 +218,18 @@ impl Worker {
     }
 
     fn save(&mut self, now: WallTime) -> Option<String> {
-        let result = self.store.merge(&self.pending, now);
-        let error = result.err().map(|error| format!("--state: {error}"));
-        match &error {
-            None => {
+        match self.saver.save(&self.pending, now) {
+            Ok(()) => {
                 self.pending = Delta::new(MOST);
-                if self.save_failing {
-                    say("note: the map is saved again");
-                }
+                None
             }
-            Some(error) if !self.save_failing => say(&format!(
-                "warning: {error}; the map is kept in memory meanwhile, and its save tried again"
-            )),
-            Some(_) => {}
+            Err(error) => Some(format!("--state: {error}")),
         }
-        self.save_failing = error.is_some();
-        error
     }
 
     fn show(&mut self, now: WallTime) -> Option<String> {
         let report = self.report.as_mut()?;
-        let shown = match self.store.read() {
+        let shown = match self.saver.store.read() {
             Ok(mut map) => {
                 map.add(&self.pending);
                 report.write(map, now).map_err(|error| error.to_string())

@@ -64,10 +64,9 @@ async fn what_cannot_be_saved_is_kept_and_saved_later() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("map");
     let mut worker = Worker {
-        store: Store::open(&state, Limits::default()).unwrap(),
+        saver: Saver::open(&state, Limits::default()).unwrap(),
         report: None,
         pending: Delta::new(MOST),
-        save_failing: false,
         report_failing: false,
     };
     let mut accumulator = Accumulator::new(Source::Traced, MOST);
@@ -85,15 +84,15 @@ async fn what_cannot_be_saved_is_kept_and_saved_later() {
             report: false,
         }
     };
-    worker.store.break_it(true);
+    worker.saver.store.break_it(true);
     for event in [EventKind::Accept, EventKind::Traffic] {
         let done = worker.work(job(event));
         assert!(done.save.unwrap().starts_with("--state: "));
     }
-    worker.store.break_it(false);
+    worker.saver.store.break_it(false);
     let done = worker.work(job(EventKind::Close));
     assert!(done.save.is_none(), "{done:?}");
-    let map = worker.store.read().unwrap();
+    let map = worker.saver.store.read().unwrap();
     let (_, uses) = &map.relations[0];
     assert_eq!((uses.connections, uses.tx), (1, 5));
 }
