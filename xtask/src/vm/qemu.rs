@@ -35,7 +35,8 @@ pub(crate) fn check(arch: Arch) -> Result<()> {
 
 /// The command that boots `kernel`.
 pub(crate) fn command(kernel: &Kernel, arch: Arch, initramfs: &Path) -> Command {
-    let mut qemu = without_processor(kernel, arch, initramfs);
+    // Mitigations are against other programs on the same processor; emulated, they only take time.
+    let mut qemu = without_processor(kernel, arch, initramfs, " mitigations=off");
     qemu.args(["-cpu", processor(kernel, arch), "-smp", "2"]);
     // Emulated by a thread each, a processor may go on running code that another one has patched
     // since (QEMU 7.2): it meets a breakpoint that is gone, for ever. Linux patches itself whenever
@@ -46,7 +47,7 @@ pub(crate) fn command(kernel: &Kernel, arch: Arch, initramfs: &Path) -> Command 
 
 /// The same with one processor, on whose clocks each instruction takes a nanosecond.
 pub(crate) fn counting(kernel: &Kernel, arch: Arch, initramfs: &Path) -> Command {
-    let mut qemu = without_processor(kernel, arch, initramfs);
+    let mut qemu = without_processor(kernel, arch, initramfs, "");
     let mut processor = processor(kernel, arch).to_owned();
     if arch == Arch::X86_64 {
         // With these the kernel copies by one instruction that would count as one a byte.
@@ -67,7 +68,8 @@ fn processor(kernel: &Kernel, arch: Arch) -> &'static str {
     }
 }
 
-fn without_processor(kernel: &Kernel, arch: Arch, initramfs: &Path) -> Command {
+/// With `more` on the kernel's command line, each word after a space.
+fn without_processor(kernel: &Kernel, arch: Arch, initramfs: &Path, more: &str) -> Command {
     let (program, _) = arch.qemu();
     let mut qemu = Command::new(program);
     let (machine, console) = match arch {
@@ -80,7 +82,11 @@ fn without_processor(kernel: &Kernel, arch: Arch, initramfs: &Path) -> Command {
     qemu.arg("-kernel").arg(&kernel.image);
     qemu.arg("-initrd").arg(initramfs);
     // Only errors of the kernel: its lines may break those of the tests.
-    let line = format!("console={console} loglevel=4 oops=panic panic=-1 random.trust_cpu=on");
+    let mut line = format!("console={console} loglevel=4 oops=panic panic=-1 random.trust_cpu=on");
+    // Emulated, what takes a moment takes half a minute: the kernel has to be as patient before it
+    // speaks of a stall. One that hangs hangs for longer.
+    line += " rcupdate.rcu_cpu_stall_timeout=120 watchdog_thresh=60";
+    line += more;
     qemu.arg("-append").arg(line);
     qemu
 }
