@@ -151,7 +151,6 @@ fn record() -> Record {
         socket_family: None,
         local: end(443),
         remote: end(40_000),
-        peer: None,
         process: Some(Process {
             pid: 1,
             tid: 1,
@@ -159,7 +158,6 @@ fn record() -> Record {
             thread: "nginx".into(),
             uid: 33,
             start_ns: 1,
-            details: None,
         }),
         closer: None,
         users: Users::new(),

@@ -30,7 +30,6 @@ pub mod collect;
 pub mod conclude;
 pub mod decode;
 pub mod doctor;
-pub mod enrich;
 pub mod exit;
 pub mod fdinfo;
 pub mod host;

@@ -8,7 +8,6 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::aggregate::Aggregate;
 use crate::carrier::Carriers;
-use crate::enrich::Enricher;
 use crate::map::keeper::Keeper;
 use crate::record::{ConnectionId, EventKind, Out, Record};
 use crate::say::say;
@@ -32,8 +31,6 @@ pub struct Publisher {
     pub aggregate: Aggregate,
     /// The map, where one is wanted.
     pub keeper: Option<Keeper>,
-    /// What is looked up of each.
-    pub enricher: Enricher,
     stream: Option<Stream>,
     carriers: Carriers,
     sequence: u64,
@@ -42,7 +39,6 @@ pub struct Publisher {
 impl Out for Publisher {
     /// Counts it and formats it.
     fn push(&mut self, mut record: Record) {
-        self.enricher.complete(&mut record);
         self.aggregate.add(&record);
         if let Some(keeper) = &mut self.keeper {
             keeper.add(&record);
@@ -87,7 +83,6 @@ impl Publisher {
         Self {
             aggregate,
             keeper: None,
-            enricher: Enricher::default(),
             stream,
             carriers,
             sequence: 0,

@@ -352,7 +352,6 @@ impl Track {
             socket_family: on_v6_socket.then_some(Family::Ipv6),
             local: endpoint(flow.local_ip, flow.local_port),
             remote: endpoint(flow.remote_ip, flow.remote_port),
-            peer: None,
             process: owned.then(|| process(&connection.owner)),
             closer: None,
             users: Users::new(),
@@ -486,7 +485,6 @@ fn process(task: &Task) -> Process {
         thread: escape(&task.thread),
         uid: task.uid,
         start_ns: task.start_ns,
-        details: None,
     }
 }
 

@@ -320,7 +320,6 @@ impl Seen {
             socket_family: self.socket_family,
             local: endpoint(ends.local),
             remote: endpoint(ends.remote),
-            peer: None,
             process: self.process.clone(),
             closer: None,
             users: Users::new(),
@@ -355,7 +354,6 @@ fn process(socket: &Socket) -> Option<Process> {
         thread: holder.name.clone(),
         uid: socket.uid?,
         start_ns: holder.start_ns,
-        details: None,
     })
 }
 

@@ -271,7 +271,6 @@ impl Line<'_> {
             socket_family: self.socket_family,
             local,
             remote,
-            peer: None,
             process,
             closer,
             users,
@@ -311,7 +310,6 @@ impl ProcessLine<'_> {
             thread: name(&self.thread.0)?,
             uid: self.uid,
             start_ns: self.start_ns,
-            details: None,
         })
     }
 }

@@ -42,7 +42,6 @@ pub(crate) fn between(
         socket_family: None,
         local,
         remote,
-        peer: None,
         process: Some(Process {
             pid: 1234,
             tid: 1234,
@@ -50,7 +49,6 @@ pub(crate) fn between(
             thread: name,
             uid: 33,
             start_ns: 5,
-            details: None,
         }),
         closer: None,
         users: Users::new(),

@@ -47,7 +47,6 @@ fn record(event: EventKind, direction: Direction) -> Record {
         socket_family: None,
         local: if is_client { client } else { server },
         remote: if is_client { server } else { client },
-        peer: None,
         process: Some(Process {
             pid: PID,
             tid: PID,
@@ -55,7 +54,6 @@ fn record(event: EventKind, direction: Direction) -> Record {
             thread: "conntracer".into(),
             uid: 0,
             start_ns: 1,
-            details: None,
         }),
         closer: None,
         users: smallvec::smallvec![User {
