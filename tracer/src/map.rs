@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | this file, [`delta`], [`view`], [`import`], [`since`] | what is kept and shown; pure | clock, files |
 //! | [`store`] | keeps the map in a file, the only part that knows SQLite | records |
+//! | [`saver`] | saves what is new, and says once that it cannot | what is done with it meanwhile |
 //! | [`keeper`], [`report_file`] | the live run: a thread that saves and writes reports | the ring |
 //! | [`command`] | `conntracer map` | the tracer |
 
