@@ -224,13 +224,29 @@ pub fn assert_whole_lives(finished: &Finished) {
         let once = count("established") <= 1 && count("ended") <= 1;
         assert!(
             ends == 1 && ["close", "open_at_exit", "failed"].contains(last),
-            "{id} does not end once: {life:?}"
+            "{id} does not end once: {life:?}{}",
+            beside(finished, id)
         );
         assert!(
             (if *is_inbound { inbound } else { outbound }) && once,
-            "{id} is out of order: {life:?}"
+            "{id} is out of order: {life:?}{}",
+            beside(finished, id)
         );
     }
+}
+
+/// The records of this connection, and those that have its addresses, either way round.
+fn beside(finished: &Finished, id: &str) -> String {
+    let of_id = |record: &&Value| record["id"] == id;
+    let Some(first) = finished.records.iter().find(of_id) else {
+        return String::new();
+    };
+    let ends = |record: &Value| (record["local"].clone(), record["remote"].clone());
+    let (local, remote) = ends(first);
+    let wanted = [(local.clone(), remote.clone()), (remote, local)];
+    let is_near = |record: &&Value| of_id(record) || wanted.contains(&ends(record));
+    let lines = finished.records.iter().filter(is_near).take(4 * SHOWN);
+    lines.fold(String::new(), |text, record| format!("{text}\n{record}"))
 }
 
 #[cfg(test)]

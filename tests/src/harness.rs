@@ -2,8 +2,8 @@
 
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -155,6 +155,10 @@ impl Running {
 
     /// The same for what may take longer.
     pub fn wait_for(&mut self, patience: Duration) -> Option<ExitStatus> {
+        // A process that was waited for before has no number any more.
+        if let Some(status) = self.0.try_wait().expect("waiting for a child") {
+            return Some(status);
+        }
         let pid = Pid::from_child(&self.0);
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).expect("pidfd_open");
         if !readable(&pidfd, patience) {
@@ -178,4 +182,17 @@ pub fn readable(fd: &impl AsFd, patience: Duration) -> bool {
     let mut fds = [PollFd::new(fd, PollFlags::IN)];
     let timeout = Timespec::try_from(patience).expect("a short time");
     poll(&mut fds, Some(&timeout)).expect("poll") > 0
+}
+
+/// A shell that runs `command` in `folder`, whose `bin` comes first among the programs, with its errors
+/// among what it prints.
+pub fn shell(folder: &Path, command: &str) -> Command {
+    let mut path = folder.join("bin").into_os_string();
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap_or_default());
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("exec 2>&1; {command}")]);
+    shell.env("PATH", path);
+    shell.current_dir(folder).stdin(Stdio::null());
+    shell
 }

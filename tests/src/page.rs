@@ -19,6 +19,8 @@ pub enum Kind {
     Output,
     /// Connections; see `stage`.
     Traffic,
+    /// Only shown.
+    Text,
 }
 
 /// A fenced block.
@@ -63,7 +65,8 @@ fn kind(words: &str) -> Kind {
         ("console", "") => Kind::Console,
         ("output", "") => Kind::Output,
         ("traffic", "") => Kind::Traffic,
-        ("python" | "json", name) if !name.is_empty() => Kind::File(name.to_owned()),
+        ("text", "") => Kind::Text,
+        ("awk" | "python" | "json", name) if !name.is_empty() => Kind::File(name.to_owned()),
         _ => panic!("a block of no known kind: {words:?}"),
     }
 }
@@ -114,6 +117,108 @@ pub fn timeless(text: &str) -> String {
         }
     }
     String::from_utf8(out).expect("digits are replaced by digits")
+}
+
+/// What stands in a page for a time of day, a port that the kernel chose, and milliseconds.
+const CLOCK: &str = "12:00:00.123";
+const PORT: &str = "40122";
+const MILLISECONDS: &str = "1.234";
+/// And for a rate.
+const RATE: &str = "1.5";
+/// The ports that it chooses among.
+const CHOSEN: Range<u16> = 32_768..61_000;
+/// Columns that a process id has at least, in tables and lines.
+const PID: usize = 5;
+
+/// The same whoever printed it, and when: times of day, ports that the kernel chose, milliseconds,
+/// rates, and the ids of these processes, each with the five digits that stand for it.
+pub fn nameless(text: &str, pids: &[(String, String)]) -> String {
+    let mut excess = 0;
+    let mut out = String::new();
+    for line in text.split_inclusive('\n') {
+        let indent = line.len() - line.trim_start().len();
+        if line.trim_start().starts_with("PID ") {
+            excess = (indent + "PID".len()).saturating_sub(PID);
+        } else if line.trim().is_empty() {
+            excess = 0;
+        }
+        // A table is as wide as its widest process id.
+        let is_narrow = pids
+            .iter()
+            .all(|(pid, _)| !line.trim_start().starts_with(pid));
+        let line = if is_narrow {
+            line.get(excess.min(indent)..).unwrap_or(line)
+        } else {
+            line
+        };
+        out += &nameless_line(line, pids);
+    }
+    out
+}
+
+fn nameless_line(line: &str, pids: &[(String, String)]) -> String {
+    let mut out = String::new();
+    for word in line.split_inclusive(' ') {
+        let (bare, end) = match word.find(|c: char| c.is_whitespace()) {
+            Some(end) => word.split_at(end),
+            None => (word, ""),
+        };
+        let stand_in = pids.iter().find(|(pid, _)| pid == bare);
+        if let Some((_, stand_in)) = stand_in {
+            // In a column, spaces stand for the digits that it has less.
+            let spaces = out.len() - out.trim_end_matches(' ').len();
+            let gap = usize::from(out.len() > spaces);
+            let missing = PID.saturating_sub(bare.len());
+            if spaces >= gap + missing {
+                out.truncate(out.len() - missing);
+            }
+            out += stand_in;
+            out += end;
+        } else if is_rate(bare) {
+            out += &" ".repeat(bare.len() - RATE.len());
+            out += RATE;
+            out += end;
+        } else {
+            out += &anonymous(bare);
+            out += end;
+        }
+    }
+    out
+}
+
+/// A number with one decimal.
+fn is_rate(word: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
+    word.split_once('.')
+        .is_some_and(|(whole, part)| is_number(whole) && is_number(part) && part.len() == 1)
+}
+
+fn anonymous(word: &str) -> String {
+    // How long an interval took.
+    if let Some(rest) = word.strip_prefix('(') {
+        return format!("({}", anonymous(rest));
+    }
+    let is_clock = word.len() == CLOCK.len()
+        && word.bytes().zip(CLOCK.bytes()).all(|(byte, shape)| {
+            byte == shape || (byte.is_ascii_digit() && shape.is_ascii_digit())
+        });
+    if is_clock {
+        return CLOCK.to_owned();
+    }
+    let is_number = word.len() == MILLISECONDS.len()
+        && word.bytes().filter(|byte| *byte == b'.').count() == 1
+        && word
+            .bytes()
+            .all(|byte| byte == b'.' || byte.is_ascii_digit());
+    if is_number {
+        return MILLISECONDS.to_owned();
+    }
+    match word.rsplit_once(':') {
+        Some((ip, port)) if port.parse().is_ok_and(|port| CHOSEN.contains(&port)) => {
+            format!("{ip}:{PORT}")
+        }
+        _ => word.to_owned(),
+    }
 }
 
 /// The addresses in a text, with or without a port, but for loopback.
@@ -168,6 +273,29 @@ mod tests {
         let expected = "at 2026-01-31 12:00 and 2026-01-31 12:00é, 192.0.2.1";
         assert_eq!(timeless(text), expected);
         assert_eq!(timeless("2031-12-01 23:5"), "2031-12-01 23:5");
+    }
+
+    #[test]
+    fn who_and_when_are_always_the_same() {
+        let page = |pad: &str, pid: &str, rest: &str| {
+            let row = format!("{pid:>5}  shop");
+            let line = format!("accept  {pid:>5} shop  192.0.2.1:80 <- 192.0.2.9:{rest}");
+            format!("{pad}  PID  NAME\n{row}\n{pad}total     3\n\n{line}\nshop {pid}\n")
+        };
+        let expected =
+            page("", "14711", "40122 300 1.234").replace("accept", "12:00:00.123 accept");
+        for (pad, pid, rest) in [
+            ("", "812", "50001 300 12.34"),
+            ("", "54321", "60999 300 9.999"),
+            ("  ", "1234567", "32768 300 0.001"),
+        ] {
+            let text = page(pad, pid, rest).replace("accept", "23:59:07.001 accept");
+            let pids = [(pid.to_owned(), "14711".to_owned())];
+            assert_eq!(nameless(&text, &pids), expected);
+        }
+        let row = |seconds: &str, rate: &str| format!("({seconds} s)\n 1.25  {rate}\n");
+        assert_eq!(nameless(&row("0.254", "15.7"), &[]), row("1.234", " 1.5"));
+        assert_eq!(nameless(&row("9.001", " 7.9"), &[]), row("1.234", " 1.5"));
     }
 
     #[test]

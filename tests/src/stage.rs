@@ -3,6 +3,7 @@
 //! | line | what happens |
 //! |---|---|
 //! | `listen ADDRESS` | a process listens, on the host or elsewhere |
+//! | `wait PORT` | a program of the page does, on the host: it is waited for |
 //! | `open IP -> ADDRESS` | a connection from there that stays |
 //! | `short IP -> ADDRESS` | one that is used and over before the next line |
 //! | `poll` | the poller looks |
@@ -14,6 +15,7 @@
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 
@@ -36,6 +38,8 @@ pub const HOST: [IpAddr; 2] = [
 pub enum Act {
     /// Listens.
     Listen(SocketAddr),
+    /// Somebody else listens.
+    Wait(u16),
     /// Connects and stays.
     Open(IpAddr, SocketAddr),
     /// Connects and is over.
@@ -78,6 +82,7 @@ fn act(line: &str) -> Act {
         ["listen", at] => Act::Listen(address(at)),
         ["open", from, "->", to] => Act::Open(ip(from), address(to)),
         ["short", from, "->", to] => Act::Short(ip(from), address(to)),
+        ["wait", port] => Act::Wait(port.parse().unwrap_or_else(|_| panic!("{line:?}"))),
         ["poll"] => Act::Poll,
         ["restart"] => Act::Restart,
         _ => panic!("no known traffic: {line:?}"),
@@ -122,6 +127,15 @@ impl Stage {
         self.listeners.push(listener);
     }
 
+    /// Waits until somebody listens at a port of the host.
+    pub fn wait(&self, port: u16) {
+        let since = Instant::now();
+        while !self.host.run(|| listens(port)) {
+            assert!(since.elapsed() < PATIENCE, "nobody listens at {port}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// A connection that stays.
     pub fn open(&mut self, from: IpAddr, to: SocketAddr) {
         let connection = self.connect(from, to);
@@ -156,8 +170,17 @@ impl Stage {
             at.port() == to.port() && fits
         };
         let listener = self.listeners.iter().find(listens);
-        let listener = listener.unwrap_or_else(|| panic!("nobody listens at {to}"));
         let mut client = self.side(from).run(|| connected(from, to));
+        let Some(listener) = listener else {
+            // A program of the page, which answers.
+            client.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+            client.write_all(&[1; REQUEST]).expect("a request");
+            client.read_exact(&mut [0; ANSWER]).expect("an answer");
+            return Connection {
+                first: client,
+                second: None,
+            };
+        };
         let (mut server, _) = listener.accept().expect("accepting");
         for end in [&client, &server] {
             end.set_read_timeout(Some(PATIENCE)).expect("a timeout");
@@ -171,8 +194,26 @@ impl Stage {
         } else {
             (server, client)
         };
-        Connection { first, second }
+        Connection {
+            first,
+            second: Some(second),
+        }
     }
+}
+
+/// Whether somebody in this thread's namespace does.
+fn listens(port: u16) -> bool {
+    const LISTEN: &str = "0A";
+    let end = format!(":{port:04X}");
+    ["tcp", "tcp6"].iter().any(|table| {
+        let path = format!("/proc/thread-self/net/{table}");
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.lines().any(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            let local = fields.next().unwrap_or_default();
+            local.ends_with(&end) && fields.nth(1) == Some(LISTEN)
+        })
+    })
 }
 
 fn add(address: IpAddr, device: &str) {
@@ -201,14 +242,17 @@ fn connected(from: IpAddr, to: SocketAddr) -> TcpStream {
 struct Connection {
     /// The end that closes first.
     first: TcpStream,
-    second: TcpStream,
+    /// That of a program is closed by it.
+    second: Option<TcpStream>,
 }
 
 impl Connection {
     fn close(mut self) {
         drop(self.first);
-        let rest = self.second.read(&mut [0]).expect("the end");
-        assert_eq!(rest, 0, "more than was sent");
+        if let Some(second) = &mut self.second {
+            let rest = second.read(&mut [0]).expect("the end");
+            assert_eq!(rest, 0, "more than was sent");
+        }
     }
 }
 

@@ -113,13 +113,17 @@ impl Tracer {
             directory,
         };
         let mut text = String::new();
-        if readable(&reader, PATIENCE) {
+        let told = readable(&reader, PATIENCE);
+        if told {
             File::from(reader)
                 .read_to_string(&mut text)
                 .expect("reading the ready pipe");
         }
         if text != "ready\n" {
-            tracer.running.kill();
+            // One that fails closes the pipe first, and says why then.
+            if !told {
+                tracer.running.kill();
+            }
             let finished = tracer.finish();
             panic!(
                 "not ready ({text:?}), {}: {}",
@@ -163,8 +167,11 @@ impl Tracer {
         let status = status.unwrap_or_else(|| panic!("the tracer does not end; it said: {stderr}"));
         assert!(!stderr.contains("panicked"), "{stderr}");
         let summary = match std::fs::read(&self.summary) {
-            Ok(bytes) => serde_json::from_slice(&bytes).expect("the summary file is JSON"),
-            Err(_) => Value::Null,
+            // A tracer that fails leaves it as it made it: empty.
+            Ok(bytes) if !bytes.is_empty() || status.success() => {
+                serde_json::from_slice(&bytes).expect("the summary file is JSON")
+            }
+            _ => Value::Null,
         };
         let records = if stdout.starts_with(b"{") {
             parse_lines(&stdout)

@@ -121,6 +121,10 @@ fn is_within(ns: u64, span: Span) -> bool {
 #[test]
 fn a_refused_attempt_is_one_failed_record() {
     assert_kind("refused", "ipv4");
+}
+
+#[test]
+fn a_refused_attempt_on_ipv6_is_one_failed_record() {
     assert_kind("refused", "ipv6");
 }
 

@@ -1,7 +1,12 @@
 //! Filters select exactly what they say, and keep beginnings and ends together.
 
-use std::net::Ipv4Addr;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 
+use rustix::io::read;
+use rustix::net::{AddressFamily, SocketType};
+use serde_json::Value;
 use tests::compare::{assert_equal, assert_whole_lives};
 use tests::generator::Workload;
 use tests::harness::can_trace;
@@ -64,6 +69,81 @@ fn port_takes_ranges_that_reach_source_ports() {
         let port = end.local.port();
         port == 7015 || (32_768..=48_000).contains(&port)
     });
+}
+
+/// A port that the kernel is to choose can be none that is wanted, or can: by what it chooses from at
+/// that moment, which the host can change, and whatever was on the socket before.
+#[test]
+fn port_selects_what_the_kernel_chooses_from_whatever_it_chooses() {
+    if !can_trace() {
+        return;
+    }
+    let namespace = Namespace::new();
+    let choose_from = |range: &str| {
+        let file = "/proc/sys/net/ipv4/ip_local_port_range";
+        namespace.run(|| std::fs::write(file, range).expect("setting the range"));
+    };
+    let listener = namespace.run(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 7000)));
+    let listener = listener.expect("a listener");
+    let server = listener.local_addr().expect("an address");
+    let socket = || {
+        let socket = || rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None);
+        namespace.run(socket).expect("a socket")
+    };
+    let connect = |client: &OwnedFd| {
+        rustix::net::connect(client, &server).expect("a connection");
+        let (mut server, peer) = listener.accept().expect("a connection");
+        server.write_all(b"x").expect("sending");
+        read(client, &mut [0; 1]).expect("receiving");
+        peer.port()
+    };
+    let tracer = Tracer::start(&namespace, "--port 20000-20099");
+    let mut expected = Vec::new();
+    choose_from("30000 30999");
+    for _ in 0..5 {
+        connect(&socket());
+    }
+    choose_from("20000 20099");
+    for _ in 0..5 {
+        expected.push(connect(&socket()));
+    }
+    // Not wanted, wanted, not wanted on one socket.
+    let client = socket();
+    for range in ["30000 30999", "20000 20099", "30000 30999"] {
+        choose_from(range);
+        let port = connect(&client);
+        expected.extend((port < 30_000).then_some(port));
+        rustix::net::connect_unspec(&client).expect("disconnecting");
+    }
+    // The caller chooses.
+    for (port, wanted) in [(20_050, true), (25_000, false)] {
+        let client = socket();
+        rustix::net::bind(&client, &SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+            .expect("binding");
+        assert_eq!(connect(&client), port);
+        expected.extend(wanted.then_some(port));
+    }
+    let finished = tracer.stop().lossless();
+    assert_eq!(expected.len(), 5 + 1 + 1);
+    let closes = finished.events("close");
+    let port = |record: &&Value| record["local"]["port"].as_u64().expect("a port");
+    let mut ports: Vec<_> = closes.iter().map(port).collect();
+    ports.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(
+        ports,
+        expected
+            .iter()
+            .map(|port| u64::from(*port))
+            .collect::<Vec<_>>()
+    );
+    for record in closes {
+        assert_eq!(
+            (&record["direction"], &record["bytes"]["rx"]),
+            (&"outbound".into(), &1.into())
+        );
+    }
+    assert_eq!(assert_sums(&finished.summary)[..2], [0, 7]);
 }
 
 #[test]

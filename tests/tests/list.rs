@@ -12,14 +12,14 @@ use std::process::{Command, Stdio};
 use command_fds::{CommandFdExt as _, FdMapping};
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::BindToDevice;
-use rustix::fs::{Mode, OFlags};
 use rustix::process::Signal;
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::harness::{PATIENCE, Running, can_trace, copy_for_everybody, readable};
 use tests::listing::{Pair, find, list, listener, output, sockets};
+use tests::mmdb::Mmdb;
 use tests::namespace::Namespace;
+use tests::pty;
+use tests::replay::Folder;
 use tests::tracer::parse_lines;
 
 const SCHEMA: &str = include_str!("../../docs/list.schema.json");
@@ -165,6 +165,7 @@ fn lines_fit_the_schema_and_use_all_of_it() {
     let mut closed = schema.clone();
     for pointer in [
         "",
+        "/properties/peer",
         "/properties/bytes",
         "/properties/accept_queue",
         "/$defs/endpoint",
@@ -185,8 +186,14 @@ fn lines_fit_the_schema_and_use_all_of_it() {
     });
     let held = OwnedFd::from(shared.try_clone().expect("a descriptor"));
     let _holder = bystander(list(""), Some(held));
+    let databases = Folder::new();
+    let database = databases.path("asn.mmdb");
+    Mmdb::new("Test-ASN")
+        .with("127.0.0.0/8", &json!({"asn": 64_500, "as_name": "Example"}))
+        .write(&database);
+    let options = format!("--count 2 --interval 0.01 --geoip {}", database.display());
     let mut fields = BTreeSet::new();
-    for socket in sockets(&namespace, "--count 2 --interval 0.01") {
+    for socket in sockets(&namespace, &options) {
         if let Err(error) = validator.validate(&socket) {
             panic!("{error}: {socket:#}");
         }
@@ -342,19 +349,7 @@ fn a_terminal_of_twenty_columns_is_wide_enough() {
         let pair = Pair::new(&listener);
         (listener, pair)
     });
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
-    grantpt(&master).expect("grantpt");
-    unlockpt(&master).expect("unlockpt");
-    let size = Winsize {
-        ws_row: 50,
-        ws_col: 20,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
-    tcsetwinsize(&master, size).expect("a terminal's size");
-    let name = ptsname(&master, Vec::new()).expect("the terminal's name");
-    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let slave = rustix::fs::open(name, flags, Mode::empty()).expect("the terminal");
+    let (master, slave) = pty::open(20);
     let mut command = list("");
     command.stdout(Stdio::from(slave)).stderr(Stdio::null());
     let mut running = namespace.run(|| Running::start(&mut command));

@@ -5,9 +5,11 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use serde_json::{Value, json};
 use tests::generator::Workload;
 use tests::harness::{Running, copy_for_everybody};
 use tests::mapped::{Place, map, map_command};
+use tests::mmdb::Mmdb;
 use tests::namespace::Namespace;
 use tests::schema::closed;
 
@@ -85,18 +87,147 @@ fn every_format_shows_it_without_loopback() {
 fn json_fits_the_schema() {
     let Some(place) = linked() else { return };
     place.import("[\"198.51.100.7\"]", 0);
-    let schema = closed(serde_json::from_str(SCHEMA).expect("the schema is JSON"));
-    let validator = jsonschema::validator_for(&schema).expect("a valid schema");
     for (view, rows, count) in [
         ("one-to-many", "services", 4),
         ("one-to-one", "relations", 4),
         ("by-class", "classes", 2),
     ] {
         let map = place.json(&format!("--view {view}"));
-        if let Err(error) = validator.validate(&map) {
-            panic!("{error}: {map}");
-        }
+        assert_fits_the_schema(&map);
         assert_eq!(map[rows].as_array().map(Vec::len), Some(count), "{map}");
+    }
+}
+
+fn assert_fits_the_schema(map: &Value) {
+    let schema = closed(serde_json::from_str(SCHEMA).expect("the schema is JSON"));
+    let validator = jsonschema::validator_for(&schema).expect("a valid schema");
+    if let Err(error) = validator.validate(map) {
+        panic!("{error}: {map}");
+    }
+}
+
+const TOLD: [&str; 5] = ["country", "city", "asn", "organization", "reverse_dns"];
+
+/// Databases of the other end of the link and of loopback, as an option.
+fn databases(place: &Place) -> String {
+    let path = place.path("places.mmdb");
+    Mmdb::new("Test-Places")
+        .with(
+            "192.0.2.2/32",
+            &json!({"country_code": "FR", "city": "Évry", "asn": "AS64500", "as_name": "One, \"Two\""}),
+        )
+        .with("127.0.0.0/8", &json!({"country_code": "DE"}))
+        .write(&path);
+    format!("--geoip {}", path.display())
+}
+
+/// Takes what is told of an address out of a row.
+fn take_told(row: &mut Value) -> Value {
+    let row = row.as_object_mut().expect("a row");
+    let told = TOLD.iter().filter_map(|field| row.remove_entry(*field));
+    Value::Object(told.collect())
+}
+
+#[test]
+fn json_tells_where_peers_are_and_nothing_else_changes() {
+    let Some(place) = linked() else { return };
+    place.import("[\"198.51.100.7\"]", 0);
+    let geoip = databases(&place);
+    let other_end =
+        json!({"country": "FR", "city": "Évry", "asn": 64_500, "organization": "One, \"Two\""});
+    let expected = |ip: &Value| match ip.as_str() {
+        Some("192.0.2.2") => other_end.clone(),
+        Some("127.0.0.1") => json!({"country": "DE"}),
+        _ => json!({}),
+    };
+    let without_time = |mut map: Value| {
+        map["time"] = Value::Null;
+        map
+    };
+
+    let plain = place.json("--view one-to-one");
+    let mut told = place.json(&format!("--view one-to-one {geoip}"));
+    assert_fits_the_schema(&told);
+    for row in told["relations"].as_array_mut().expect("relations") {
+        let of_row = take_told(row);
+        let ip = match row["direction"].as_str() {
+            Some("inbound") => &row["peer"],
+            _ => &row["service"]["ip"],
+        };
+        assert_eq!(of_row, expected(ip), "{row}");
+    }
+    assert_eq!(without_time(told), without_time(plain));
+
+    let plain = place.json("");
+    let mut told = place.json(&geoip);
+    assert_fits_the_schema(&told);
+    let mut outbound = 0;
+    for service in told["services"].as_array_mut().expect("services") {
+        let of_service = take_told(service);
+        if service["direction"] == "outbound" {
+            outbound += 1;
+            assert_eq!(of_service, expected(&service["service"]["ip"]), "{service}");
+        } else {
+            assert_eq!(of_service, json!({}), "it is this host: {service}");
+        }
+        for member in service["members"].as_array_mut().expect("members") {
+            let of_member = take_told(member);
+            assert_eq!(of_member, expected(&member["peer"]), "{member}");
+        }
+    }
+    assert_eq!(outbound, 1);
+    assert_eq!(without_time(told), without_time(plain));
+}
+
+#[test]
+fn csv_and_graphs_tell_where_peers_are() {
+    let Some(place) = linked() else { return };
+    place.import("[\"198.51.100.7\"]", 0);
+    let geoip = databases(&place);
+    for view in ["one-to-many", "one-to-one", "by-class"] {
+        let options = format!("--format csv --loopback --view {view}");
+        let plain = place.show(&options);
+        let told = place.show(&format!("{options} {geoip}"));
+        let mut ends = Vec::new();
+        for (plain, told) in plain.lines().zip(told.lines()) {
+            let end = told.strip_prefix(plain);
+            ends.push(end.unwrap_or_else(|| panic!("{plain}\n{told}")));
+        }
+        assert_eq!(told.lines().count(), plain.lines().count());
+        assert_eq!(ends.remove(0), format!(",{}", TOLD.join(",")));
+        ends.sort_unstable();
+        let expected = [
+            ",,,,,",
+            ",DE,,,,",
+            ",DE,,,,",
+            ",FR,Évry,64500,\"One, \"\"Two\"\"\",",
+        ];
+        assert_eq!(
+            ends, expected,
+            "{view}: imported, loopback both ways, linked"
+        );
+    }
+    for (format, node) in [
+        (
+            "dot",
+            r#"[label="192.0.2.2\nFR Évry\nAS64500 One, \"Two\""];"#,
+        ),
+        (
+            "mermaid",
+            r#"["192.0.2.2<br>FR Évry<br>AS64500 One#44; #34;Two#34;"]"#,
+        ),
+    ] {
+        let text = place.show(&format!("--format {format} {geoip}"));
+        assert!(text.contains(node), "{text}");
+    }
+    for options in [
+        "--format list",
+        "--format ip-json",
+        "--format json --view by-class",
+    ] {
+        let output = map(&place.state(), &format!("{options} {geoip}"));
+        assert_eq!(output.status.code(), Some(2), "{options}");
+        assert!(output.stdout.is_empty(), "{options}");
     }
 }
 

@@ -12,7 +12,7 @@ use std::process::{ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tests::harness::{PATIENCE, Running, can_run, can_trace, program, say};
+use tests::harness::{PATIENCE, Running, can_run, can_trace, program, say, shell};
 use tests::page::{Block, Kind, addresses, blocks, commands, timeless, with_outputs};
 use tests::stage::{Act, HOST, Stage, acts};
 use tests::tracer::Tracer;
@@ -132,6 +132,7 @@ impl Page {
                     }
                 }
                 Kind::Output => said.push(std::mem::take(&mut now)),
+                Kind::Text => {}
                 Kind::Traffic => {
                     for &act in &acts {
                         show.act(act);
@@ -242,6 +243,7 @@ impl Show {
     fn act(&mut self, act: Act) {
         match act {
             Act::Listen(at) => self.stage.listen(at),
+            Act::Wait(port) => self.stage.wait(port),
             Act::Open(from, to) => self.stage.open(from, to),
             Act::Short(from, to) => self.stage.short(from, to),
             Act::Poll => {
@@ -301,13 +303,8 @@ impl Show {
 
     /// A command in the folder, with its errors among what it prints.
     fn shell(&self, command: &str) -> Command {
-        let mut path = self.path("bin").into_os_string();
-        path.push(":");
-        path.push(std::env::var_os("PATH").unwrap_or_default());
-        let mut shell = Command::new("sh");
-        shell.args(["-c", &format!("exec 2>&1; {command}")]);
-        shell.env("PATH", path).env("PYTHONDONTWRITEBYTECODE", "1");
-        shell.current_dir(self.folder.path()).stdin(Stdio::null());
+        let mut shell = shell(self.folder.path(), command);
+        shell.env("PYTHONDONTWRITEBYTECODE", "1");
         shell
     }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::generator::Workload;
 use tests::harness::can_trace;
+use tests::mmdb::Mmdb;
 use tests::namespace::Namespace;
 use tests::replay::{Folder, replay};
 use tests::schema::closed;
@@ -23,7 +24,16 @@ fn records_of_every_event_fit_the_schema_and_use_all_of_it() {
     let namespace = Namespace::new();
     let mut older = Workload::start(&namespace, "older --connections 5");
     older.ready();
-    let tracer = Tracer::start(&namespace, "--events io --ring-size 64MiB");
+    let databases = Folder::new();
+    let database = databases.path("asn.mmdb");
+    Mmdb::new("Test-ASN")
+        .with("127.0.0.0/8", &json!({"asn": 64_500}))
+        .write(&database);
+    let options = format!(
+        "--events io --ring-size 64MiB --wire --geoip {}",
+        database.display()
+    );
+    let tracer = Tracer::start(&namespace, &options);
     let mut held = Workload::start(&namespace, "hold --connections 3");
     held.ready();
     for scenario in [
@@ -43,12 +53,19 @@ fn records_of_every_event_fit_the_schema_and_use_all_of_it() {
     held.finish();
     let mut events = BTreeSet::new();
     let mut fields = BTreeSet::new();
+    let mut of_processes = BTreeSet::new();
     for record in &finished.records {
         if let Err(error) = validator.validate(record) {
             panic!("{error}: {record}");
         }
         events.insert(record["event"].to_string());
         fields.extend(record.as_object().expect("an object").keys().cloned());
+        let process = record["process"].as_object();
+        of_processes.extend(
+            process
+                .into_iter()
+                .flat_map(|process| process.keys().cloned()),
+        );
     }
     let described = |pointer: &str| schema.pointer(pointer).expect("part of the schema");
     let all_events = described("/properties/event/enum")
@@ -64,6 +81,20 @@ fn records_of_every_event_fit_the_schema_and_use_all_of_it() {
     // Records of a run without hooks have `sampled`, see `poll.rs`.
     for field in all_fields.keys().filter(|field| *field != "sampled") {
         assert!(fields.contains(field), "no record has {field}");
+    }
+    // The others are of special processes, see `identity.rs`.
+    let special = [
+        "command_cut",
+        "user",
+        "unit",
+        "container",
+        "pod_uid",
+        "ns_pid",
+    ];
+    let all_of_processes = described("/properties/process/properties");
+    let all_of_processes = all_of_processes.as_object().expect("an object").keys();
+    for field in all_of_processes.filter(|field| !special.contains(&field.as_str())) {
+        assert!(of_processes.contains(field), "no process has {field}");
     }
 }
 

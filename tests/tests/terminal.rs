@@ -3,14 +3,12 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use rustix::fs::{Mode, OFlags};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
 use tests::generator::Workload;
 use tests::harness::{PATIENCE, Running, can_trace, program, readable};
 use tests::namespace::Namespace;
+use tests::pty;
 
 struct Terminal {
     master: OwnedFd,
@@ -21,34 +19,14 @@ struct Terminal {
 impl Terminal {
     /// Runs the tracer on a terminal of its own, and waits until its hooks are attached.
     fn start(columns: u16, options: &str, no_colour: bool) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
-        grantpt(&master).expect("grantpt");
-        unlockpt(&master).expect("unlockpt");
-        rustix::io::fcntl_setfd(&master, rustix::io::FdFlags::CLOEXEC).expect("fcntl");
-        let size = Winsize {
-            ws_row: 50,
-            ws_col: columns,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
-        tcsetwinsize(&master, size).expect("a terminal's size");
-        let name = ptsname(&master, Vec::new()).expect("the terminal's name");
-        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let slave = rustix::fs::open(name, flags, Mode::empty()).expect("the terminal");
-        let stdio = || Stdio::from(slave.try_clone().expect("a descriptor"));
-        // Makes the terminal the controlling one, then becomes the tracer.
-        let mut command = Command::new("setsid");
-        command
-            .arg("--ctty")
-            .arg(program("CONNTRACER_BIN", "conntracer"));
-        command
-            .args(options.split_whitespace())
-            .env("TERM", "xterm-256color")
-            .env_remove("NO_COLOR");
+        let (master, slave) = pty::open(columns);
+        let mut tracer = Command::new(program("CONNTRACER_BIN", "conntracer"));
+        tracer.args(options.split_whitespace());
+        let mut command = pty::on(&slave, &tracer);
+        command.env("TERM", "xterm-256color").env_remove("NO_COLOR");
         if no_colour {
             command.env("NO_COLOR", "1");
         }
-        command.stdin(stdio()).stdout(stdio()).stderr(stdio());
         let running = Running::start(&mut command);
         let mut terminal = Self {
             master,

@@ -46,6 +46,12 @@ pub mod feature {
     pub const STAGES: u32 = 1 << 8;
     /// Hooks around `connect` tell of attempts that find no route.
     pub const ROUTES: u32 = 1 << 9;
+    /// Tell who a process is before the first news of a connection of its own.
+    pub const PROCESSES: u32 = 1 << 10;
+    /// Tell what each connection put on the wire.
+    pub const WIRE: u32 = 1 << 11;
+    /// Some processes are followed: the filter tests for it.
+    pub const FOLLOW: u32 = 1 << 12;
 
     /// Ways to learn of bytes by watching calls.
     pub const WATCH_CALLS: u32 = SETTLE | CALLS | MPTCP_CALLS;

@@ -5,6 +5,7 @@
 
 use crate::flow::Flow;
 use crate::tcp_state;
+use crate::wire::Wire;
 
 /// Length of a kernel `comm`, with its NUL.
 pub const NAME_LEN: usize = 16;
@@ -51,6 +52,38 @@ impl Task {
         reserved: 0,
         name: [0; NAME_LEN],
         thread: [0; NAME_LEN],
+    };
+}
+
+/// The process that ended a connection: of it only the name is told.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "user",
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::IntoBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout
+    )
+)]
+pub struct Closer {
+    /// Process id in the initial pid namespace; 0 means "not known".
+    pub tgid: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// `comm` of the thread-group leader.
+    pub name: [u8; NAME_LEN],
+}
+
+const _: () = assert!(size_of::<Closer>() == 24);
+
+impl Closer {
+    /// Not known.
+    pub const NOBODY: Self = Self {
+        tgid: 0,
+        reserved: 0,
+        name: [0; NAME_LEN],
     };
 }
 
@@ -178,9 +211,11 @@ pub struct Connection {
     /// cgroup v2 id of the owner.
     pub cgroup: u64,
     /// The process that dropped the last descriptor or reset the connection.
-    pub closer: Task,
+    pub closer: Closer,
     /// The kernel's counters at `->CLOSE`, or at release where those are later.
     pub tcp: TcpCounters,
+    /// What it put on the wire, if [`flags::HAS_WIRE`]; until then, what was before it.
+    pub wire: Wire,
     /// The two ends.
     pub flow: Flow,
     /// Inode number of the network namespace.
@@ -199,41 +234,60 @@ pub struct Connection {
 
 const _: () = assert!(size_of::<Connection>() == 312 && align_of::<Connection>() == 8);
 
-/// Bits of [`Connection::flags`].
+/// Bits of [`Connection::flags`]. Programs that do not hold the socket's lock (those of accepts, sends
+/// and receives) run at the same time as one that does: each group is in bytes of its own, so that a
+/// program writes nothing of the others'.
 pub mod flags {
+    /// Written by who holds the socket's lock.
+    pub const LOCKED: u32 = 0x0000_ffff;
+    /// Written by who makes a process the owner.
+    pub const OWNERS: u32 = 0x00ff_0000;
+    /// Written by who decides the filter.
+    pub const VERDICTS: u32 = 0xff00_0000;
+
     /// This end accepted; otherwise it connected.
     pub const INBOUND: u32 = 1 << 0;
     /// The socket is gone: these are the final totals.
     pub const RELEASED: u32 = 1 << 1;
-    /// A filter cannot be decided yet; no news is sent.
-    pub const UNDECIDED: u32 = 1 << 2;
     /// The attempt ended without a connection.
-    pub const FAILED: u32 = 1 << 3;
+    pub const FAILED: u32 = 1 << 2;
     /// The peer's FIN had arrived (`SOCK_DONE`).
-    pub const FIN_RECEIVED: u32 = 1 << 4;
-    /// No accept was seen: the owner is who first sent, received or closed.
-    pub const OWNER_INFERRED: u32 = 1 << 5;
+    pub const FIN_RECEIVED: u32 = 1 << 3;
     /// `tcp` holds the kernel's counters.
-    pub const HAS_COUNTERS: u32 = 1 << 6;
+    pub const HAS_COUNTERS: u32 = 1 << 4;
     /// `write_seq` and `copied_seq` are set.
-    pub const SETTLES: u32 = 1 << 7;
+    pub const SETTLES: u32 = 1 << 5;
     /// Our FIN's sequence number is behind `write_seq`.
-    pub const FIN_SETTLED: u32 = 1 << 8;
+    pub const FIN_SETTLED: u32 = 1 << 6;
     /// The peer's FIN's sequence number is behind `copied_seq`.
-    pub const END_SETTLED: u32 = 1 << 9;
+    pub const END_SETTLED: u32 = 1 << 7;
     /// A process still held the socket when TCP was over: its release is that process's close.
-    pub const HELD: u32 = 1 << 10;
+    pub const HELD: u32 = 1 << 8;
     /// Older than the tracer: found by the snapshot at its start. `birth_ns` is when that was.
-    pub const PRE_EXISTING: u32 = 1 << 11;
+    pub const PRE_EXISTING: u32 = 1 << 9;
     /// Its handshake was before the tracer's start, its accept not yet.
-    pub const QUEUED_BEFORE: u32 = 1 << 12;
+    pub const QUEUED_BEFORE: u32 = 1 << 10;
     /// TCP ended by a call or without a connection: nothing can follow.
-    pub const OVER: u32 = 1 << 13;
+    pub const OVER: u32 = 1 << 11;
     /// An upper-layer protocol (TLS, MPTCP) makes something else of what calls move, and the kernel's
     /// counters are of that: only the calls count.
-    pub const BY_CALLS: u32 = 1 << 14;
+    pub const BY_CALLS: u32 = 1 << 12;
     /// Older than the tracer: a call on it can span the start, and then returns bytes of before, too.
-    pub const SPANS: u32 = 1 << 15;
+    pub const SPANS: u32 = 1 << 13;
+    /// `wire` is what the connection put on the wire.
+    pub const HAS_WIRE: u32 = 1 << 14;
+
+    /// No accept was seen: the owner is who first sent, received or closed.
+    pub const OWNER_INFERRED: u32 = 1 << 16;
+    /// Who its owner is was told, if anybody wants to know.
+    pub const OWNER_TOLD: u32 = 1 << 17;
+    /// The owner was followed when it became the owner.
+    pub const FOLLOWED: u32 = 1 << 18;
+    /// The owner was in a cgroup of the filter's set when it became the owner.
+    pub const IN_CGROUP: u32 = 1 << 19;
+
+    /// A filter cannot be decided yet; no news is sent.
+    pub const UNDECIDED: u32 = 1 << 24;
 }
 
 impl Connection {
@@ -251,7 +305,7 @@ impl Connection {
         before_rx: 0,
         cgroup: 0,
         owner: Task::NOBODY,
-        closer: Task::NOBODY,
+        closer: Closer::NOBODY,
         tcp: TcpCounters {
             bytes_acked: 0,
             bytes_received: 0,
@@ -262,6 +316,7 @@ impl Connection {
             srtt_us: 0,
             retransmits: 0,
         },
+        wire: Wire::EMPTY,
         flow: Flow {
             local_ip: [0; 16],
             remote_ip: [0; 16],

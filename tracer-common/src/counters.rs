@@ -33,6 +33,8 @@ pub enum Counter {
     UntrackedAccepts,
     /// Connections older than the tracer that got no table entry.
     TableFullOlder,
+    /// Processes that should be followed and found no room.
+    FollowFull,
 }
 
 impl Counter {
@@ -40,7 +42,7 @@ impl Counter {
     pub const COUNT: u32 = Self::ALL.len() as u32;
 
     /// All of them, in index order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::RingFull,
         Self::IoRingFull,
         Self::TableFullInbound,
@@ -54,6 +56,7 @@ impl Counter {
         Self::UsersFull,
         Self::UntrackedAccepts,
         Self::TableFullOlder,
+        Self::FollowFull,
     ];
 }
 

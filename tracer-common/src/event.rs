@@ -1,6 +1,6 @@
 //! What travels through the ring buffer.
 //!
-//! Three kinds, told apart by the first word. A reader that meets an unknown kind counts and
+//! Four kinds, told apart by the first word. A reader that meets an unknown kind counts and
 //! skips it.
 
 use crate::connection::{Connection, NAME_LEN};
@@ -13,6 +13,8 @@ pub mod kind {
     pub const TOUCHED: u32 = 2;
     /// [`super::Io`]: one send or receive call (`--events io`).
     pub const IO: u32 = 3;
+    /// [`crate::process::Told`]: who a process is.
+    pub const PROCESS: u32 = 4;
 }
 
 /// A connection's state after something happened to it.

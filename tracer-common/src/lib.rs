@@ -13,10 +13,13 @@ pub mod event;
 pub mod filter;
 pub mod flow;
 pub mod folded;
+pub mod follow;
 pub mod offsets;
+pub mod process;
 pub mod sample;
 pub mod tcp_state;
 pub mod users;
+pub mod wire;
 
 /// Names of the read-only globals that the user side sets before it loads the programs.
 pub mod global {
@@ -43,6 +46,8 @@ pub mod map {
     pub const USERS: &str = "USERS";
     /// Hash: socket pointer (`u64`) to marks of connections without an entry; the kernel side's own.
     pub const UNTRACKED: &str = "UNTRACKED";
+    /// LRU hash: which processes were told; the kernel side's own.
+    pub const TOLD: &str = "TOLD";
     /// Ring buffer of [`crate::event`] records.
     pub const EVENTS: &str = "EVENTS";
     /// Per-CPU array of `u64`, indexed by [`crate::counters::Counter`].
@@ -56,11 +61,19 @@ pub mod map {
     pub const REMOTE_PORTS: &str = "REMOTE_PORTS";
     /// Hash: [`crate::filter::IdKey`] to `u8`.
     pub const IDS: &str = "IDS";
+    /// Hash: process id (`u32`) to its start (`u64`), see [`crate::follow`].
+    pub const FOLLOWED: &str = "FOLLOWED";
+    /// Trie: [`crate::filter::PrefixKey`] to `u8`.
+    pub const PREFIXES: &str = "PREFIXES";
+    /// Hash: [`crate::filter::NameKey`] to `u8`.
+    pub const NAMES: &str = "NAMES";
+    /// Hash: id of a cgroup (`u64`) to `u8`.
+    pub const CGROUPS: &str = "CGROUPS";
 }
 
 /// Version of every layout in this crate. The object carries it in the symbol [`ABI_SYMBOL`];
 /// the user side refuses an object of another version before it loads it.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 7;
 
 /// Name of the read-only global in the eBPF object that holds [`ABI_VERSION`].
 pub const ABI_SYMBOL: &str = "CONNTRACER_ABI";

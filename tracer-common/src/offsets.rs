@@ -41,6 +41,8 @@ offsets! {
     sk_type,
     /// `sock.sk_err`
     sk_err,
+    /// `sock.sk_shutdown`
+    sk_shutdown,
     /// `sock.sk_socket`
     sk_socket,
     /// `sock.sk_dst_cache`
@@ -49,6 +51,8 @@ offsets! {
     dst_dev,
     /// `net_device.flags`
     dev_flags,
+    /// `net_device.name`
+    dev_name,
     /// `inet_sock.inet_sport`
     inet_sport,
     /// `inet_sock.mc_index`
@@ -79,8 +83,18 @@ offsets! {
     srtt_us,
     /// `tcp_sock.total_retrans`
     total_retrans,
+    /// `tcp_sock.segs_out`
+    segs_out,
+    /// `tcp_sock.segs_in`
+    segs_in,
+    /// `tcp_sock.bytes_sent`
+    bytes_sent,
+    /// `tcp_sock.tcp_header_len`
+    tcp_header_len,
     /// `net.ns.inum`
     net_inum,
+    /// `net.ipv4.ip_local_ports.range`
+    net_local_ports,
     /// `task_struct.group_leader`
     task_leader,
     /// `task_struct.comm`
@@ -103,6 +117,8 @@ offsets! {
     css_cgroup,
     /// `cgroup.kn`
     cgroup_kn,
+    /// `cgroup.self.parent`
+    cgroup_parent,
     /// `kernfs_node.id`
     kn_id,
     /// `task_struct.files`
@@ -123,6 +139,40 @@ offsets! {
     socket_file,
     /// `socket.sk`
     socket_sk,
+    /// `task_struct.real_parent`
+    task_parent,
+    /// `task_struct.self_exec_id`
+    task_exec_id,
+    /// `task_struct.thread_pid`
+    task_thread_pid,
+    /// `pid.level`
+    pid_level,
+    /// `pid.numbers`
+    pid_numbers,
+    /// `task_struct.mm`
+    task_mm,
+    /// `mm_struct.arg_start`
+    mm_arg_start,
+    /// `mm_struct.arg_end`
+    mm_arg_end,
+    /// `mm_struct.exe_file`
+    mm_exe_file,
+    /// `file.f_path.mnt`
+    file_mnt,
+    /// `file.f_path.dentry`
+    file_dentry,
+    /// `dentry.d_parent`
+    dentry_parent,
+    /// `dentry.d_name.name`
+    dentry_name,
+    /// `vfsmount.mnt_root`
+    mnt_root,
+    /// `mount.mnt`
+    mount_mnt,
+    /// `mount.mnt_parent`
+    mount_parent,
+    /// `mount.mnt_mountpoint`
+    mount_point,
 }
 
 #[cfg(test)]

@@ -10,15 +10,16 @@ use tracer_common::{
     connection::{Connection, NAME_LEN},
     counters::Counter,
     event::{Io, News, Touched, kind},
+    process::{MAX_COMMAND, SHORT_COMMAND, SHORT_TEXT, WithText},
 };
 
 use crate::{
-    kernel::TaskStruct,
+    kernel::{Command, TaskStruct},
     maps::{CONFIG, EVENTS, count},
     task,
 };
 
-/// Whether [`Config::features`] has `feature`.
+/// Whether [`Config::features`] has any of `feature`.
 #[inline(always)]
 pub fn wants(feature: u32) -> bool {
     CONFIG.load().features & feature != 0
@@ -84,6 +85,42 @@ pub fn io(sk: u64, connection: &Connection, send: bool, bytes: u64, time_ns: u64
         TaskStruct::current().read_leader(&mut (*io).name, &mut (*io).start_ns);
     }
     submit(entry);
+}
+
+/// Says who a process is, one of whose tasks runs; `false` when the ring is full. `LAST` is as in
+/// [`WithText`].
+#[inline(always)]
+pub fn process<const LAST: usize>(running: TaskStruct, command: Command, start_ns: u64) -> bool {
+    let Some(mut entry) = EVENTS.reserve::<WithText<LAST>>(0) else {
+        return false;
+    };
+    let most = if LAST == SHORT_TEXT as usize {
+        SHORT_COMMAND
+    } else {
+        MAX_COMMAND
+    };
+    let record = entry.as_mut_ptr();
+    // SAFETY: `record` is the reserved one; all fields of its head are written, and of its text what
+    // the head says.
+    unsafe {
+        let told = &raw mut (*record).told;
+        let text = (&raw mut (*record).text).cast::<u8>();
+        (*told).kind = kind::PROCESS;
+        (*told).tgid = task::current_tgid();
+        (*told).start_ns = start_ns;
+        (*told).parent_name = [0; NAME_LEN];
+        (*told).parent = running.read_parent(&mut (*told).parent_name);
+        ((*told).ns_level, (*told).ns_pid) = running.namespaced().unwrap_or_default();
+        (*told).command_size = command.size();
+        command.read(text, &raw mut (*told).command_len, most);
+        running.read_program::<LAST>(
+            text,
+            &raw const (*told).command_len,
+            &raw mut (*told).path_len,
+        );
+    }
+    submit(entry);
+    true
 }
 
 /// # Safety

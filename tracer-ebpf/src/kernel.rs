@@ -8,12 +8,16 @@
 use core::{mem::offset_of, ptr};
 
 use aya_ebpf::helpers::generated::{
-    bpf_get_current_task, bpf_probe_read_kernel, bpf_probe_read_user, bpf_skc_to_tcp_sock,
+    bpf_get_current_task, bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user,
+    bpf_skc_to_tcp_sock,
 };
 use tracer_common::{
     connection::{NAME_LEN, TcpCounters},
+    filter::chosen_ports,
     flow::{AF_INET, AF_INET6, Flow, v4_mapped},
     offsets::{Offsets, POISON},
+    process::{MAX_COMPONENT, MAX_STEPS},
+    wire::Wire,
 };
 
 use crate::maps::OFFSETS;
@@ -42,6 +46,8 @@ pub struct SockHead {
     bits: u8,
 }
 
+const SKC_DPORT: usize = 12;
+const SKC_NUM: usize = 14;
 const SKC_FAMILY: usize = 16;
 const SKC_STATE: usize = 18;
 const SKC_NET: usize = 48;
@@ -54,6 +60,10 @@ const SOCKET_STATE: usize = 0;
 const SS_CONNECTING: u32 = 2;
 const IFF_LOOPBACK: u32 = 8;
 const SOCK_DONE: u64 = 1 << 1;
+const SHUTDOWN_MASK: u8 = 3;
+/// `struct upid`, likewise.
+const UPID: usize = 16;
+const UPID_NR: usize = 0;
 const S_IFMT: u16 = 0o170_000;
 const S_IFSOCK: u16 = 0o140_000;
 
@@ -158,6 +168,53 @@ impl Destination {
     }
 }
 
+/// Writes the text at `from`, memory of the kernel, up to its first NUL; the rest of `to` stays. The
+/// kernel does not clear what is left of a longer name.
+#[inline(always)]
+pub fn read_text(from: *const u8, to: &mut [u8; NAME_LEN]) {
+    // SAFETY: the helper checks the address itself, and writes at most `NAME_LEN` bytes to `to`.
+    unsafe {
+        bpf_probe_read_kernel_str(to.as_mut_ptr().cast(), NAME_LEN as u32, from.cast());
+    }
+}
+
+/// A `struct net_device *`.
+#[derive(Clone, Copy)]
+pub struct Device(*const u8);
+
+impl Device {
+    /// Whether it is the loopback device.
+    #[inline(always)]
+    pub fn is_loopback(self) -> Option<bool> {
+        Some(read::<u32>(self.0, offset!(dev_flags))? & IFF_LOOPBACK != 0)
+    }
+
+    /// Writes its name, as [`read_text`].
+    #[inline(always)]
+    pub fn read_name(self, name: &mut [u8; NAME_LEN]) {
+        read_text(self.0.wrapping_add(offset!(dev_name)), name);
+    }
+}
+
+/// A `struct cgroup *` of the cgroup v2 hierarchy.
+#[derive(Clone, Copy)]
+pub struct Cgroup(*const u8);
+
+impl Cgroup {
+    /// Its id.
+    #[inline(always)]
+    pub fn id(self) -> Option<u64> {
+        let node = read_pointer(self.0, offset!(cgroup_kn))?;
+        read(node, offset!(kn_id))
+    }
+
+    /// The one above it, as a pointer to its first member; `None` at the top.
+    #[inline(always)]
+    pub fn parent(self) -> Option<Self> {
+        read_pointer(self.0, offset!(cgroup_parent)).map(Self)
+    }
+}
+
 /// A TCP socket, or what may be one; see [`Sock`] and [`TcpSock`] for how it is read.
 pub trait Socket: Copy {
     /// Its address.
@@ -245,16 +302,11 @@ pub trait Socket: Copy {
         device != 0
     }
 
-    /// Addresses and ports, written where they are kept. The local port survives the end of TCP,
-    /// which clears `skc_num`.
+    /// Addresses and ports, written where they are kept.
     #[inline(always)]
     fn read_flow(self, flow: &mut Flow) {
         let head = self.head();
-        flow.local_port = if head.num != 0 {
-            head.num
-        } else {
-            self.source_port()
-        };
+        flow.local_port = head.num;
         flow.remote_port = u16::from_be(head.dport);
         flow.socket_family = head.family;
         flow.reserved = 0;
@@ -268,10 +320,30 @@ pub trait Socket: Copy {
         }
     }
 
-    /// `inet_sport`: set from the moment the port is chosen until the socket is gone.
+    /// `inet_sport`: the local port also after the end of TCP, which clears `skc_num`. A socket that
+    /// connects again has that of the time before, until a port is chosen.
     #[inline(always)]
     fn source_port(self) -> u16 {
         u16::from_be(self.get(offset!(inet_sport)))
+    }
+
+    /// `skc_num`: the local port while the socket has one, else 0.
+    #[inline(always)]
+    fn local_port(self) -> u16 {
+        self.get(SKC_NUM)
+    }
+
+    /// 0 without a peer.
+    #[inline(always)]
+    fn remote_port(self) -> u16 {
+        u16::from_be(self.get(SKC_DPORT))
+    }
+
+    /// The lowest and the highest port that the kernel chooses from, in its network namespace.
+    #[inline(always)]
+    fn chosen_ports(self) -> Option<(u16, u16)> {
+        let net = self.read_pointer(SKC_NET)?;
+        read(net, known(offset!(net_local_ports))?).map(chosen_ports)
     }
 
     /// Inode number of the network namespace.
@@ -294,25 +366,24 @@ pub trait Socket: Copy {
         self.get::<u64>(offset!(sk_flags)) & SOCK_DONE != 0
     }
 
+    /// Whether `close` was called, or TCP ended and nobody used the socket again. What a listener throws
+    /// away because no process accepted it was disconnected first, which takes this back.
+    #[inline(always)]
+    fn is_shut_down(self) -> bool {
+        self.get::<u8>(offset!(sk_shutdown)) == SHUTDOWN_MASK
+    }
+
     /// Whether an application still holds the socket.
     #[inline(always)]
     fn is_held(self) -> bool {
         self.read_pointer(offset!(sk_socket)).is_some()
     }
 
-    /// Whether a `connect` call began an attempt whose end no call has told the application yet.
+    /// The device through which the socket's route leaves; `None` without a route.
     #[inline(always)]
-    fn is_connecting(self) -> bool {
-        self.read_pointer(offset!(sk_socket))
-            .is_some_and(|socket| or_zero::<u32>(socket, SOCKET_STATE) == SS_CONNECTING)
-    }
-
-    /// Whether the socket's route leaves through the loopback device; `None` without a route.
-    #[inline(always)]
-    fn loopback_route(self) -> Option<bool> {
+    fn device(self) -> Option<Device> {
         let dst = self.read_pointer(offset!(sk_dst_cache))?;
-        let device = read_pointer(dst, offset!(dst_dev))?;
-        Some(read::<u32>(device, offset!(dev_flags))? & IFF_LOOPBACK != 0)
+        read_pointer(dst, offset!(dst_dev)).map(Device)
     }
 
     /// `struct tcp_sock`'s counters, written where they are kept.
@@ -326,7 +397,24 @@ pub trait Socket: Copy {
         tcp.rcv_nxt = self.get(offset!(rcv_nxt));
         tcp.copied_seq = self.get(offset!(copied_seq));
         tcp.srtt_us = self.get::<u32>(offset!(srtt_us)) >> SRTT_SHIFT;
-        tcp.retransmits = self.get(offset!(total_retrans));
+        tcp.retransmits = self.retransmits();
+    }
+
+    /// What the socket sent and received so far, written where it is kept.
+    #[inline(always)]
+    fn read_wire(self, wire: &mut Wire) {
+        wire.sent = self.get(offset!(bytes_sent));
+        let fin = u64::from(self.fin_received());
+        wire.received = self.bytes_received().saturating_sub(fin);
+        wire.segments_out = self.get(offset!(segs_out));
+        wire.segments_in = self.get(offset!(segs_in));
+        wire.header = u32::from(self.get::<u16>(offset!(tcp_header_len)));
+    }
+
+    /// `tcp_sock.total_retrans`.
+    #[inline(always)]
+    fn retransmits(self) -> u32 {
+        self.get(offset!(total_retrans))
     }
 
     /// TCP state.
@@ -474,6 +562,18 @@ impl TypedSock {
         unsafe { self.0.add(offset).cast::<T>().read_volatile() }
     }
 
+    /// As [`Socket::local_port`].
+    #[inline(always)]
+    pub fn local_port(self) -> u16 {
+        self.read(SKC_NUM)
+    }
+
+    /// As [`Socket::remote_port`].
+    #[inline(always)]
+    pub fn remote_port(self) -> u16 {
+        u16::from_be(self.read(SKC_DPORT))
+    }
+
     /// As [`Socket::is_mptcp`].
     #[inline(always)]
     pub fn is_mptcp(self) -> bool {
@@ -513,11 +613,25 @@ impl TaskStruct {
         }
     }
 
+    /// Writes `comm` of the thread-group leader.
+    #[inline(always)]
+    pub fn read_leader_name(self, name: &mut [u8; NAME_LEN]) {
+        if let Some(leader) = read_pointer(self.0, offset!(task_leader)) {
+            read_into(leader, offset!(task_comm), name);
+        }
+    }
+
     /// Start of its process (boot time, nanoseconds).
     #[inline(always)]
     pub fn process_start(self) -> u64 {
         read_pointer(self.0, offset!(task_leader))
             .map_or(0, |leader| or_zero(leader, offset!(task_start)))
+    }
+
+    /// The process that started its own, or who has it since that one ended.
+    #[inline(always)]
+    pub fn parent(self) -> Option<Self> {
+        read_pointer(self.0, offset!(task_parent)).map(Self)
     }
 
     /// Whether it is a thread of the kernel itself, which works for whoever asked it to.
@@ -547,13 +661,11 @@ impl TaskStruct {
             .unwrap_or_default()
     }
 
-    /// Id of its cgroup v2.
+    /// Its cgroup v2.
     #[inline(always)]
-    pub fn cgroup(self) -> Option<u64> {
+    pub fn cgroup(self) -> Option<Cgroup> {
         let set = read_pointer(self.0, offset!(task_cgroups))?;
-        let cgroup = read_pointer(set, offset!(css_cgroup))?;
-        let node = read_pointer(cgroup, offset!(cgroup_kn))?;
-        read(node, offset!(kn_id))
+        read_pointer(set, offset!(css_cgroup)).map(Cgroup)
     }
 
     /// Writes `comm` of the thread.
@@ -565,6 +677,21 @@ impl TaskStruct {
     /// The socket behind descriptor `fd`, if it is one and is fully set up.
     #[inline(always)]
     pub fn socket(self, fd: u32) -> Option<Sock> {
+        self.file(fd).and_then(Sock::of_file)
+    }
+
+    /// Whether a `connect` call on the socket behind descriptor `fd` began an attempt whose end no call
+    /// has told the application yet. Says nothing about what is no socket.
+    #[inline(always)]
+    pub fn is_connecting(self, fd: u32) -> bool {
+        self.file(fd)
+            .and_then(|file| read_pointer(file, offset!(file_private)))
+            .is_some_and(|socket| or_zero::<u32>(socket, SOCKET_STATE) == SS_CONNECTING)
+    }
+
+    /// The `struct file *` behind descriptor `fd`.
+    #[inline(always)]
+    fn file(self, fd: u32) -> Option<*const u8> {
         const POINTER: usize = size_of::<u64>();
         let files = read_pointer(self.0, offset!(task_files))?;
         let table = read_pointer(files, offset!(files_fdt))?;
@@ -572,6 +699,144 @@ impl TaskStruct {
             return None;
         }
         let array = read_pointer(table, offset!(fdt_fd))?;
-        read_pointer(array, fd as usize * POINTER).and_then(Sock::of_file)
+        read_pointer(array, fd as usize * POINTER)
+    }
+
+    /// Counts the programs that its process executed.
+    #[inline(always)]
+    pub fn exec_id(self) -> u32 {
+        known(offset!(task_exec_id)).map_or(0, |at| or_zero::<u64>(self.0, at) as u32)
+    }
+
+    /// Writes the name of its parent's leader; returns the parent's process id.
+    #[inline(always)]
+    pub fn read_parent(self, name: &mut [u8; NAME_LEN]) -> u32 {
+        let Some(parent) = self.parent() else {
+            return 0;
+        };
+        parent.read_leader_name(name);
+        parent.tgid()
+    }
+
+    /// How deep its pid namespace is below the initial one, and its process id there.
+    #[inline(always)]
+    pub fn namespaced(self) -> Option<(u32, u32)> {
+        let leader = read_pointer(self.0, offset!(task_leader))?;
+        let pid = read_pointer(leader, known(offset!(task_thread_pid))?)?;
+        let level: u32 = read(pid, known(offset!(pid_level))?)?;
+        let number = known(offset!(pid_numbers))? + level as usize * UPID + UPID_NR;
+        Some((level, read(pid, number)?))
+    }
+
+    #[inline(always)]
+    fn memory(self) -> Option<*const u8> {
+        read_pointer(self.0, known(offset!(task_mm))?)
+    }
+
+    /// Where its command line is.
+    #[inline(always)]
+    pub fn command(self) -> Command {
+        let place = || {
+            let memory = self.memory()?;
+            let start: u64 = read(memory, known(offset!(mm_arg_start))?)?;
+            let end: u64 = read(memory, known(offset!(mm_arg_end))?)?;
+            (start < end).then_some(Command { start, end })
+        };
+        place().unwrap_or(Command { start: 0, end: 0 })
+    }
+
+    /// Writes the path of the program that it executes, from `text[from]` on, last component first,
+    /// each with its NUL; and its length, which is 0 if there is no room or it is too deep.
+    ///
+    /// # Safety
+    /// `text` has room for `LAST` and [`MAX_COMPONENT`] bytes; all pointers are into a ring record.
+    #[inline(always)]
+    pub unsafe fn read_program<const LAST: usize>(
+        self,
+        text: *mut u8,
+        from: *const u32,
+        length: *mut u32,
+    ) {
+        // SAFETY: as the caller says. The end of what is written is kept there, because the verifier
+        // takes what it reads from a record for any number: else each way through the loop, of which
+        // there are very many, would be another one to it.
+        unsafe {
+            length.write_volatile(from.read_volatile());
+            let whole = self.walk::<LAST>(text, length).is_some();
+            let end = length.read_volatile();
+            length.write_volatile(if whole { end - from.read_volatile() } else { 0 });
+        }
+    }
+
+    /// # Safety
+    /// As [`read_program`](Self::read_program).
+    #[inline(always)]
+    unsafe fn walk<const LAST: usize>(self, text: *mut u8, end: *mut u32) -> Option<()> {
+        let file = read_pointer(self.memory()?, known(offset!(mm_exe_file))?)?;
+        let mut mnt = read_pointer(file, known(offset!(file_mnt))?)?;
+        let mut dentry = read_pointer(file, known(offset!(file_dentry))?)?;
+        let in_mount = known(offset!(mount_mnt))?;
+        for _ in 0..MAX_STEPS {
+            let parent = read_pointer(dentry, known(offset!(dentry_parent))?)?;
+            if parent == dentry || read_pointer(mnt, known(offset!(mnt_root))?)? == dentry {
+                let mount = mnt.wrapping_sub(in_mount);
+                let above = read_pointer(mount, known(offset!(mount_parent))?)?;
+                if above == mount {
+                    return Some(());
+                }
+                dentry = read_pointer(mount, known(offset!(mount_point))?)?;
+                mnt = above.wrapping_add(in_mount);
+                continue;
+            }
+            let name = read_pointer(dentry, known(offset!(dentry_name))?)?;
+            // SAFETY: as the caller says; the helper checks the address of the name itself.
+            unsafe {
+                let at = end.read_volatile() as usize;
+                if at >= LAST {
+                    return None;
+                }
+                let to = text.add(end.read_volatile() as usize & (LAST - 1));
+                let length = bpf_probe_read_kernel_str(to.cast(), MAX_COMPONENT, name.cast());
+                if length <= 0 {
+                    return None;
+                }
+                end.write_volatile((at.cast_signed() as i64 + length) as u32);
+            }
+            dentry = parent;
+        }
+        None
+    }
+}
+
+/// Where a process keeps its command line.
+#[derive(Clone, Copy)]
+pub struct Command {
+    start: u64,
+    end: u64,
+}
+
+impl Command {
+    /// Its bytes, a NUL after each argument.
+    #[inline(always)]
+    pub fn size(self) -> u32 {
+        (self.end - self.start).min(u64::from(u32::MAX)) as u32
+    }
+
+    /// Writes its beginning, less than `most` bytes, and how many these are. The running task must be
+    /// of the process.
+    ///
+    /// # Safety
+    /// `text` has room for `most` bytes, a power of two; both pointers are into a ring record.
+    #[inline(always)]
+    pub unsafe fn read(self, text: *mut u8, length: *mut u32, most: u32) {
+        // SAFETY: as the caller says, and the helper checks the address in the process. The length is
+        // read back so that the compiler keeps the mask, by which the verifier knows the bound.
+        unsafe {
+            length.write_volatile(self.size().min(most - 1));
+            let bytes = length.read_volatile() & (most - 1);
+            if bpf_probe_read_user(text.cast(), bytes, self.start as *const _) != 0 {
+                length.write_volatile(0);
+            }
+        }
     }
 }

@@ -13,15 +13,23 @@ use tracer_common::{
 };
 
 use crate::{
+    bits::{clear, set},
     emit, filter, folded,
     kernel::Socket,
     maps::gate_is_closed,
     no_route,
-    table::{create, find, forget, now, stage_time, take_owner, tell},
+    table::{Context, create, fill, find, forget, now, stage_time, take_owner, tell},
     task,
     traffic::{only_calls_count, settle_rest},
     untracked::{self, Reporter},
+    wire,
 };
+
+/// Whether the ports that the socket has now are not wanted.
+#[inline(always)]
+fn has_other_ports(sock: impl Socket) -> bool {
+    filter::has_other_ports(sock.local_port(), || sock.remote_port())
+}
 
 /// A SYN is about to be sent. Process context: the running task is the owner.
 #[inline(never)]
@@ -45,7 +53,7 @@ pub fn opened(sock: impl Socket, reporter: Reporter) {
         take_owner(connection);
         connection.birth_ns = now();
         if !emit::wants(feature::CONNECT_HOOK) {
-            tell(sock, connection);
+            tell(sock, connection, Context::Owner);
         }
     }
 }
@@ -58,7 +66,7 @@ pub fn bound(sock: impl Socket) {
     }
     if let Some(connection) = find(sock) {
         sock.read_flow(&mut connection.flow);
-        tell(sock, connection);
+        tell(sock, connection, Context::Owner);
     }
 }
 
@@ -72,7 +80,7 @@ pub fn established(sock: impl Socket, old_state: u8, reporter: Reporter) {
         if connection.established_ns == 0 && connection.closed_ns == 0 {
             connection.established_ns = stage_time(connection);
             sock.read_flow(&mut connection.flow);
-            tell(sock, connection);
+            tell(sock, connection, Context::Any);
             return;
         }
         if connection.closed_ns == 0 {
@@ -83,6 +91,9 @@ pub fn established(sock: impl Socket, old_state: u8, reporter: Reporter) {
     }
     if old_state != tcp_state::SYN_RECV {
         untracked::attempted(sock, reporter);
+        return;
+    }
+    if has_other_ports(sock) {
         return;
     }
     let created = create(sock, flags::INBOUND, Counter::TableFullInbound, reporter);
@@ -104,8 +115,15 @@ pub fn accepted(sock: impl Socket, reporter: Reporter) {
     if gate_is_closed() {
         return;
     }
+    if has_other_ports(sock) {
+        return;
+    }
     if let Some(connection) = find(sock).or_else(|| accepted_early(sock, reporter)) {
-        take(sock, connection, 0);
+        if connection.birth_ns == 0 && connection.flags == 0 {
+            // Another processor makes the entry in this moment, and writes the same.
+            fill(sock, connection, flags::INBOUND);
+        }
+        take(sock, connection, By::Accept);
     } else {
         untracked::accepted(sock, reporter);
     }
@@ -127,24 +145,34 @@ fn accepted_early(sock: impl Socket, reporter: Reporter) -> Option<&'static mut 
     }
 }
 
+/// How the running task becomes the owner.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    Accept,
+    /// It sends, receives or closes, and nobody saw an accept.
+    Use,
+}
+
 /// Makes the running task the owner; `false` if the filter does not want it, and the entry is gone.
 #[inline(always)]
-pub fn take(sock: impl Socket, connection: &mut Connection, how: u32) -> bool {
+pub fn take(sock: impl Socket, connection: &mut Connection, by: By) -> bool {
     if connection.owner.tgid != 0 || !connection.is(flags::INBOUND) {
         return true;
     }
     if !connection.is(flags::PRE_EXISTING) {
         connection.accepted_ns = stage_time(connection);
     }
-    connection.flags |= how;
+    if by == By::Use {
+        set::<{ flags::OWNER_INFERRED }>(connection);
+    }
     take_owner(connection);
-    tell(sock, connection)
+    tell(sock, connection, Context::Owner)
 }
 
 /// Our FIN is queued. Process context: the running task dropped the last descriptor or shut down.
 #[inline(never)]
 pub fn closing(sock: impl Socket) {
-    if gate_is_closed() {
+    if gate_is_closed() || has_other_ports(sock) {
         return;
     }
     if let Some(connection) = find(sock) {
@@ -162,15 +190,21 @@ fn take_closer(sock: impl Socket, connection: &mut Connection, held: bool) -> bo
     }
     // No table has it.
     if emit::wants(feature::STAGES) && connection.closer.tgid == 0 {
-        task::write_current(&mut connection.closer);
+        task::write_closer(&mut connection.closer);
     }
-    !held || take(sock, connection, flags::OWNER_INFERRED)
+    !held || take(sock, connection, By::Use)
 }
 
 /// TCP is over. Any context, unless the state says that a local call did it.
 #[inline(never)]
 pub fn closed(sock: impl Socket, old_state: u8, reporter: Reporter) {
     if gate_is_closed() {
+        return;
+    }
+    // An attempt may have an entry that was made before it had a port.
+    if old_state != tcp_state::SYN_SENT
+        && filter::has_other_ports(sock.source_port(), || sock.remote_port())
+    {
         return;
     }
     let Some(connection) = find(sock) else {
@@ -201,12 +235,13 @@ fn end(sock: impl Socket, connection: &mut Connection, old_state: u8) -> bool {
     connection.error = sock.error();
     connection.state_before_close = u32::from(old_state);
     sock.read_counters(&mut connection.tcp);
-    connection.flags |= flags::HAS_COUNTERS;
+    set::<{ flags::HAS_COUNTERS }>(connection);
+    wire::ended(sock, connection, old_state);
     if only_calls_count(sock) {
-        connection.flags |= flags::BY_CALLS;
+        set::<{ flags::BY_CALLS }>(connection);
     }
     if sock.fin_received() {
-        connection.flags |= flags::FIN_RECEIVED;
+        set::<{ flags::FIN_RECEIVED }>(connection);
     }
     if connection.flow.local_port == 0 {
         connection.flow.local_port = sock.source_port();
@@ -218,17 +253,17 @@ fn end(sock: impl Socket, connection: &mut Connection, old_state: u8) -> bool {
         connection.established_ns = connection.birth_ns;
     }
     if failed {
-        connection.flags |= flags::FAILED | flags::OVER;
+        set::<{ flags::FAILED | flags::OVER }>(connection);
         return connection.error != 0 || take_closer(sock, connection, false);
     }
     if is_abort(connection.error, old_state) {
         // After AF_UNSPEC the socket lives on without ever being destroyed under this identity.
-        connection.flags |= flags::OVER;
+        set::<{ flags::OVER }>(connection);
         return take_closer(sock, connection, sock.is_held());
     }
     if sock.is_held() {
-        connection.flags |= flags::HELD;
-        return tell(sock, connection);
+        set::<{ flags::HELD }>(connection);
+        return tell(sock, connection, Context::Any);
     }
     // The release follows at once and tells this too.
     true
@@ -244,7 +279,10 @@ pub fn released(sock: impl Socket) {
         untracked::released(sock);
         return;
     };
-    if !connection.is(flags::HELD) || take_closer(sock, connection, true) {
+    // What the peer reset before a process accepted it ended without one that held it, too, and only
+    // who accepted it closes it.
+    let is_closed = connection.is(flags::HELD) || (connection.was_cut_off() && sock.is_shut_down());
+    if !is_closed || take_closer(sock, connection, true) {
         release(sock, connection);
     }
 }
@@ -256,7 +294,7 @@ pub fn release(sock: impl Socket, connection: &mut Connection) {
         connection.closed_ns = stage_time(connection);
         connection.error = sock.error();
         if connection.established_ns == 0 && !connection.is(flags::INBOUND) {
-            connection.flags |= flags::FAILED;
+            set::<{ flags::FAILED }>(connection);
         }
     } else if sock.bytes_received() == connection.tcp.bytes_received {
         // Reads may have followed ->CLOSE. (tcp_disconnect zeroes the counters: keep ours then.)
@@ -266,12 +304,13 @@ pub fn release(sock: impl Socket, connection: &mut Connection) {
     if emit::wants(feature::SOCKET) {
         connection.credit_owner();
     }
-    if !connection.is(flags::UNDECIDED) || filter::judge_end(connection) == Verdict::Keep {
-        connection.flags |= flags::RELEASED;
-        connection.flags &= !flags::UNDECIDED;
-        // Who else moved its bytes is told to the reader only.
-        let told =
-            !emit::wants(feature::STAGES) && connection.last_user == 0 && folded::tally(connection);
+    if !connection.is(flags::UNDECIDED) || filter::judge_end(sock, connection) == Verdict::Keep {
+        set::<{ flags::RELEASED }>(connection);
+        clear::<{ flags::UNDECIDED }>(connection);
+        // Who else moved its bytes, and what it put on the wire, is told to the reader only.
+        let told = !emit::wants(feature::STAGES | feature::WIRE)
+            && connection.last_user == 0
+            && folded::tally(connection);
         if !told && !emit::news(sock.key(), connection) {
             folded::keep_for_later(sock, connection);
         }

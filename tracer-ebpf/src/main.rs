@@ -1,8 +1,8 @@
 //! conntracer's eBPF programs.
 //!
 //! A hook turns its calling convention into `(socket, value)` and calls a handler of [`lifecycle`]
-//! [`traffic`], [`no_route`], [`older`] or [`sample`]; what happens next is the same on every backend. A new hook is one small file in
-//! `hooks/`.
+//! [`traffic`], [`no_route`], [`older`], [`sample`], [`follow`] or [`wire`]; what happens next is the
+//! same on every backend. A new hook is one small file in `hooks/`.
 //!
 //! | program | hook | handler | purpose | since |
 //! |---|---|---|---|---|
@@ -19,13 +19,17 @@
 //! | `route_…` | `tcp_v4_connect`, `tcp_v6_connect`, entry and return | `calls`, `returned` | attempts without a route | 5.5, 4.17 |
 //! | `connect_enter`, `connect_exit` | tracepoints `sys_enter_connect`, `sys_exit_connect` | the same | the same | 5.5 |
 //! | `mptcp_…_fexit` | return of `mptcp_sendmsg`, `mptcp_recvmsg` | `moved` | bytes, by process | 5.17 |
+//! | `process_fork` | `tp_btf` `sched_process_fork` | `forked` | processes that are followed | 5.5 |
+//! | `process_free` | `tp_btf` `sched_process_free` | `freed` | those that are gone | 5.5 |
 //! | `older_sockets` | `iter/tcp` | `socket` | connections older than the tracer | 5.9 |
 //! | `older_owners` | `iter/task_file` | `held` | who holds them | 5.8 |
 //! | `open_totals` | `iter/bpf_map_elem` | `of` | bytes of open connections, where no hook sees them | 5.9 |
+//! | `open_wire` | `iter/bpf_map_elem` | `of` | segments of open connections, with `--wire` | 5.9 |
 //!
 //! Which of them are attached is the backend's choice, a table in the user side.
 //!
-//! Only [`kernel`] reads kernel memory; only [`emit`] writes to the ring.
+//! Only [`kernel`] reads kernel memory; only [`emit`] writes to the ring; only [`bits`]
+//! changes the flags of a connection.
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics)]
@@ -34,21 +38,25 @@
     reason = "atomic_xadd: bpfel has no compare-and-swap, so no AtomicU64"
 )]
 
+mod bits;
 mod emit;
 mod filter;
 mod folded;
+mod follow;
 mod hooks;
 mod kernel;
 mod lifecycle;
 mod maps;
 mod no_route;
 mod older;
+mod process;
 mod sample;
 mod table;
 mod task;
 mod traffic;
 mod untracked;
 mod users;
+mod wire;
 
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "license")]

@@ -7,20 +7,22 @@ use aya_ebpf::{
     Global,
     bindings::BPF_F_NO_PREALLOC,
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
 };
 use tracer_common::{
     ABI_VERSION,
     config::{CLOSED, Config},
     connection::{Connection, ConnectionKey},
     counters::Counter,
-    filter::{Filter, IdKey, MAX_IDS, PORT_WORDS},
+    filter::{Filter, IdKey, MAX_IDS, NameKey, PORT_WORDS},
     folded::{FOLDED_ROWS, FoldedKey, FoldedTotals, TALLY_ROWS},
+    follow::MAX_FOLLOWED,
     offsets::Offsets,
+    process::TOLD_ROWS,
     users::{UserKey, UserTotals},
 };
 
-use crate::{no_route::Attempt, untracked::Untracked};
+use crate::{no_route::Attempt, process::Run, untracked::Untracked};
 
 /// One entry a live connection. Not preallocated: a quiet host pays for the buckets only.
 /// Size set at load (`--max-connections`).
@@ -48,6 +50,11 @@ pub static TALLY: HashMap<FoldedKey, FoldedTotals> =
 #[map]
 pub static USERS: HashMap<UserKey, UserTotals> =
     HashMap::with_max_entries(262_144, BPF_F_NO_PREALLOC);
+
+/// Processes that were told. Nobody says when one ends, so the longest unused makes room; that costs
+/// one more record. Size set at load.
+#[map]
+pub static TOLD: LruHashMap<Run, u8> = LruHashMap::with_max_entries(TOLD_ROWS, 0);
 
 /// The news. Size set at load (`--ring-size`).
 #[map]
@@ -78,6 +85,23 @@ pub static UNTRACKED: HashMap<u64, Untracked> =
 /// Pids, uids and namespaces of the filter; small, so preallocated.
 #[map]
 pub static IDS: HashMap<IdKey, u8> = HashMap::with_max_entries(MAX_IDS, 0);
+
+/// Processes that are followed. Preallocated: it is read and written by programs of every kind. Size
+/// set at load: one where nobody is followed.
+#[map]
+pub static FOLLOWED: HashMap<u32, u64> = HashMap::with_max_entries(MAX_FOLLOWED, 0);
+
+/// Prefixes of the filter, as [`tracer_common::filter::PrefixKey`] has them. Size set at load.
+#[map]
+pub static PREFIXES: LpmTrie<[u8; 20], u8> = LpmTrie::with_max_entries(1, 0);
+
+/// Names of processes and devices of the filter. Size set at load.
+#[map]
+pub static NAMES: HashMap<NameKey, u8> = HashMap::with_max_entries(1, 0);
+
+/// Ids of cgroups of the filter. Size set at load.
+#[map]
+pub static CGROUPS: HashMap<u64, u8> = HashMap::with_max_entries(1, 0);
 
 /// A word that changes while the programs run. Each is in a section, and so in a map, of its own:
 /// the user side writes maps as a whole. Unlike an array's, its address is in the program's code.
@@ -126,7 +150,8 @@ pub static FILTER: Global<Filter> = Global::new(Filter {
     tests: 0,
     family: 0,
     inbound: 0,
-    reserved: 0,
+    lowest_port: 0,
+    highest_port: 0,
 });
 
 /// What to report.

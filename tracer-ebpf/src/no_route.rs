@@ -5,28 +5,31 @@ use aya_ebpf::{bindings::BPF_ANY, helpers::bpf_get_current_pid_tgid};
 use tracer_common::{connection::flags, counters::Counter, tcp_state};
 
 use crate::{
+    bits::{begin, set},
     kernel::{Destination, Sock, Socket as _},
     lifecycle::release,
     maps::{CONNECTING, gate_is_closed},
     table::{find, insert, now, take_owner},
     untracked::Reporter,
+    wire,
 };
 
 /// What a task that is in `connect` asked for.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Attempt {
-    sk: u64,
+    /// By what the hook finds it again.
+    socket: u64,
     /// Its `struct sockaddr *`, which is looked at if need be.
     address: u64,
 }
 
-/// The running task calls `connect`.
+/// The running task calls `connect`; `socket` is what [`returned`] will have back.
 #[inline(always)]
-pub fn calls(sock: Sock, address: *const u8) {
-    if !gate_is_closed() && sock.state() == tcp_state::CLOSE {
+pub fn calls(socket: u64, address: *const u8) {
+    if !gate_is_closed() {
         let attempt = Attempt {
-            sk: sock.key(),
+            socket,
             address: address as u64,
         };
         // Without room, this attempt is not told if it fails so early.
@@ -40,20 +43,27 @@ pub fn found() {
     let _ = CONNECTING.remove(bpf_get_current_pid_tgid());
 }
 
-/// `connect` returns; `read` reads the address that it was called with.
+/// `connect` returns; `find` finds the socket again, and `read` reads the address that it was called
+/// with.
 #[inline(always)]
-pub fn returned(result: i32, read: impl FnOnce(*const u8) -> Option<Destination>) {
+pub fn returned(
+    result: i32,
+    find: impl FnOnce(u64) -> Option<Sock>,
+    read: impl FnOnce(*const u8) -> Option<Destination>,
+) {
     let task = bpf_get_current_pid_tgid();
     let Some(attempt) = CONNECTING.get_ptr(task) else {
         return;
     };
     // SAFETY: only the running task removes its value, below.
-    let Attempt { sk, address } = unsafe { *attempt };
+    let Attempt { socket, address } = unsafe { *attempt };
     let _ = CONNECTING.remove(task);
     if result < 0
+        && let Some(sock) = find(socket)
+        && sock.state() == tcp_state::CLOSE
         && let Some(to) = read(address as *const u8)
     {
-        failed(Sock::new(sk as *const u8), &to, result.unsigned_abs());
+        failed(sock, &to, result.unsigned_abs());
     }
 }
 
@@ -70,7 +80,9 @@ fn failed(sock: Sock, to: &Destination, error: u32) {
     connection.flow.remote_port = to.port;
     connection.netns = sock.netns();
     // Nothing was sent: the counters are zero.
-    connection.flags = flags::FAILED | flags::UNDECIDED | flags::HAS_COUNTERS;
+    begin(connection, flags::FAILED | flags::HAS_COUNTERS);
+    set::<{ flags::UNDECIDED }>(connection);
+    wire::never_began(connection);
     take_owner(connection);
     connection.error = error;
     connection.birth_ns = now();

@@ -9,8 +9,9 @@ use tracer_common::{
 };
 
 use crate::{
-    filter,
-    kernel::{Socket, TaskStruct},
+    bits::{clear, set},
+    filter, follow,
+    kernel::{Cgroup, Socket, TaskStruct},
     table::{create, find, forget, now},
     task,
     untracked::{self, Reporter},
@@ -57,16 +58,16 @@ pub fn socket(sock: impl Socket) {
         connection.write_seq = tcp.write_seq;
         connection.copied_seq = tcp.copied_seq;
         let end_read = fin_received && tcp.copied_seq == tcp.rcv_nxt;
-        connection.flags |= flags::SETTLES;
+        set::<{ flags::SETTLES }>(connection);
         // Of an upper-layer protocol the sequence numbers are of something else.
         if entry & flags::PRE_EXISTING != 0 && !sock.has_ulp() {
-            connection.flags |= flags::SPANS;
+            set::<{ flags::SPANS }>(connection);
         }
         if tcp_state::sent_fin(state) {
-            connection.flags |= flags::FIN_SETTLED;
+            set::<{ flags::FIN_SETTLED }>(connection);
         }
         if end_read {
-            connection.flags |= flags::END_SETTLED;
+            set::<{ flags::END_SETTLED }>(connection);
         }
         connection.established_ns = birth_ns;
     }
@@ -91,11 +92,16 @@ pub fn held(sock: impl Socket, holder: TaskStruct) {
     {
         return;
     }
-    connection.cgroup = holder.cgroup().unwrap_or_default();
+    connection.cgroup = holder.cgroup().and_then(Cgroup::id).unwrap_or_default();
+    filter::note_cgroup(connection, || holder);
     task::write(holder, &mut connection.owner);
+    clear::<{ flags::FOLLOWED }>(connection);
+    if follow::is_on() && follow::is_followed(holder) {
+        set::<{ flags::FOLLOWED }>(connection);
+    }
     if connection.is(flags::UNDECIDED) {
         match filter::judge(sock, connection) {
-            Verdict::Keep => connection.flags &= !flags::UNDECIDED,
+            Verdict::Keep => clear::<{ flags::UNDECIDED }>(connection),
             Verdict::Undecided => {}
             Verdict::Drop => forget(sock, connection),
         }

@@ -11,7 +11,7 @@ use crate::kernel::Socket;
 
 /// Reads of the counters before it is given up that two in a row are the same: the socket is not
 /// locked, and another processor can be in the middle of changing them.
-const READS: u32 = 4;
+pub const READS: u32 = 4;
 
 /// The counters of the socket that this entry of the table is for; nothing if it has none yet or
 /// any more. An entry that is left while nothing is counted can be of a socket that is gone, and
@@ -47,8 +47,9 @@ pub fn of(sock: impl Socket, connection: &Connection) -> Option<Sample> {
     None
 }
 
+/// Whether the socket is still the one of this entry.
 #[inline(always)]
-fn is_of(sock: impl Socket, connection: &Connection) -> bool {
+pub fn is_of(sock: impl Socket, connection: &Connection) -> bool {
     let mut flow = Flow::default();
     sock.read_flow(&mut flow);
     flow.local_port == connection.flow.local_port

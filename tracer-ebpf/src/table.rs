@@ -16,11 +16,13 @@ use tracer_common::{
 };
 
 use crate::{
-    emit, filter,
-    kernel::Socket,
+    bits::{begin, clear, set},
+    emit, filter, follow,
+    kernel::{Socket, TaskStruct},
     maps::{CONNECTIONS, NO_CONNECTION},
-    task,
+    process, task,
     untracked::{self, Reporter},
+    wire,
 };
 
 #[inline(always)]
@@ -57,21 +59,27 @@ pub fn create(
     table_full: Counter,
     reporter: Reporter,
 ) -> Option<&'static mut Connection> {
-    let netns = sock.netns();
-    let verdict = filter::judge_birth(sock, flags, netns);
+    let verdict = filter::judge_birth(sock, flags);
     if verdict == Verdict::Drop {
         return None;
     }
     // Of an undecided attempt nobody can say yet whether it is missing.
     let missing = (verdict == Verdict::Keep).then_some((table_full, reporter));
     let connection = insert(sock, missing)?;
-    sock.read_flow(&mut connection.flow);
-    connection.netns = netns;
-    connection.flags = flags;
+    fill(sock, connection, flags);
     if verdict == Verdict::Undecided {
-        connection.flags |= flags::UNDECIDED;
+        set::<{ flags::UNDECIDED }>(connection);
     }
     Some(connection)
+}
+
+/// Fills in what every connection has.
+#[inline(always)]
+pub fn fill(sock: impl Socket, connection: &mut Connection, flags: u32) {
+    sock.read_flow(&mut connection.flow);
+    connection.netns = sock.netns();
+    begin(connection, flags);
+    wire::begun(sock, connection);
 }
 
 /// `-EEXIST`
@@ -115,26 +123,41 @@ pub fn insert(
 
 #[inline(always)]
 pub fn forget(sock: impl Socket, connection: &mut Connection) {
-    connection.flags |= flags::RELEASED;
+    set::<{ flags::RELEASED }>(connection);
     // It can fail (EBUSY) when this CPU was interrupted in the same hash bucket: the entry stays
     // then, and whoever finds it sees that it is nobody's.
     let _ = CONNECTIONS.remove(sock.key());
+}
+
+/// What is running when news are told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Context {
+    /// The owner, whoever else might be.
+    Owner,
+    /// Anybody. Each place where a process can be told is more work for the kernel's verifier.
+    Any,
 }
 
 /// Sends news once the filter is decided; `false` if it rejects the connection, which is forgotten.
 ///
 /// Not inlined: it is long, and nearly every handler ends here.
 #[inline(never)]
-pub fn tell(sock: impl Socket, connection: &mut Connection) -> bool {
+pub fn tell(sock: impl Socket, connection: &mut Connection, context: Context) -> bool {
     if connection.is(flags::UNDECIDED) {
         match filter::judge(sock, connection) {
-            Verdict::Keep => connection.flags &= !flags::UNDECIDED,
+            Verdict::Keep => clear::<{ flags::UNDECIDED }>(connection),
             Verdict::Undecided => return true,
             Verdict::Drop => {
                 forget(sock, connection);
                 return false;
             }
         }
+    }
+    if context == Context::Owner
+        && emit::wants(feature::PROCESSES)
+        && !connection.is(flags::OWNER_TOLD)
+    {
+        process::tell_owner(connection);
     }
     if emit::wants(feature::STAGES) {
         emit::news(sock.key(), connection);
@@ -148,5 +171,9 @@ pub fn take_owner(connection: &mut Connection) {
         // SAFETY: no arguments.
         connection.cgroup = unsafe { bpf_get_current_cgroup_id() };
     }
+    if follow::is_on() && follow::is_running() {
+        set::<{ flags::FOLLOWED }>(connection);
+    }
+    filter::note_cgroup(connection, TaskStruct::current);
     task::write_current(&mut connection.owner);
 }

@@ -1,7 +1,10 @@
 //! Who is running. Valid in process context only; the hooks say where that is.
 
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
-use tracer_common::{config::feature, connection::Task};
+use tracer_common::{
+    config::feature,
+    connection::{Closer, Task},
+};
 
 use crate::{emit, kernel::TaskStruct};
 
@@ -37,6 +40,13 @@ pub fn write(from: TaskStruct, task: &mut Task) {
     from.read_comm(&mut task.thread);
     from.read_leader(&mut task.name, &mut task.start_ns);
     task.tgid = from.tgid();
+}
+
+/// Writes the running task to where the one that ended a connection is kept.
+#[inline(always)]
+pub fn write_closer(closer: &mut Closer) {
+    TaskStruct::current().read_leader_name(&mut closer.name);
+    closer.tgid = current_tgid();
 }
 
 /// Writes the running task to where it is kept.

@@ -7,9 +7,10 @@ use tracer_common::{
 };
 
 use crate::{
+    bits::set,
     emit,
     kernel::Socket,
-    lifecycle::take,
+    lifecycle::{By, take},
     maps::{add, epoch},
     table::{find, now},
     task, untracked, users,
@@ -89,7 +90,7 @@ pub fn settle(sock: impl Socket) {
         && connection.flags & (flags::INBOUND | flags::PRE_EXISTING) == flags::INBOUND
         && sock.is_held()
         && !task::is_kernel_thread()
-        && !take(sock, connection, 0)
+        && !take(sock, connection, By::Accept)
     {
         return;
     }
@@ -157,7 +158,7 @@ fn settles(sock: impl Socket, connection: &mut Connection) -> bool {
             return false;
         }
         if only_calls_count(sock) {
-            connection.flags |= flags::BY_CALLS;
+            set::<{ flags::BY_CALLS }>(connection);
             return false;
         }
         sock.read_counters(&mut connection.tcp);
@@ -165,7 +166,7 @@ fn settles(sock: impl Socket, connection: &mut Connection) -> bool {
     let outbound = !connection.is(flags::INBOUND);
     connection.write_seq = connection.tcp.first_sent(outbound);
     connection.copied_seq = connection.tcp.first_received();
-    connection.flags |= flags::SETTLES;
+    set::<{ flags::SETTLES }>(connection);
     true
 }
 
@@ -190,7 +191,7 @@ fn settle_sends(sock: impl Socket, connection: &mut Connection) -> u64 {
         sock.state()
     };
     if !connection.is(flags::FIN_SETTLED) && tcp_state::sent_fin(state) {
-        connection.flags |= flags::FIN_SETTLED;
+        set::<{ flags::FIN_SETTLED }>(connection);
         sent -= FIN;
     }
     u64::from(sent)
@@ -214,7 +215,7 @@ fn settle_receives(sock: impl Socket, connection: &mut Connection) -> u64 {
     connection.copied_seq = copied_seq;
     let at_end = sock.fin_received() && copied_seq == sock.rcv_nxt();
     if !connection.is(flags::END_SETTLED) && at_end {
-        connection.flags |= flags::END_SETTLED;
+        set::<{ flags::END_SETTLED }>(connection);
         copied -= FIN;
     }
     u64::from(copied)
@@ -228,7 +229,7 @@ fn credit(sock: impl Socket, connection: &mut Connection, epoch: u32, send: bool
         // In the total, without a process.
         return touch(sock, connection, epoch);
     }
-    if connection.owner.tgid == 0 && !take(sock, connection, flags::OWNER_INFERRED) {
+    if connection.owner.tgid == 0 && !take(sock, connection, By::Use) {
         return;
     }
     let is_owner = connection.owner.tgid == tgid;

@@ -238,7 +238,7 @@ impl Ready {
                 })
                 .collect(),
             netns: record.netns,
-            cgroup: record.cgroup.map(|cgroup| ReadyCgroup {
+            cgroup: record.cgroup.as_ref().map(|cgroup| ReadyCgroup {
                 id: cgroup.id.to_string(),
             }),
             bytes: record.bytes,

@@ -5,8 +5,8 @@
 //! network namespace, whose numbers the kernel uses again.
 
 mod finished;
-mod hosts;
-mod rows;
+pub(crate) mod hosts;
+pub(crate) mod rows;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -17,8 +17,8 @@ use tracer_common::folded::{FoldedKey, FoldedTotals};
 
 use crate::names::escape;
 use crate::reconcile::{Reconciliation, Tally};
-use crate::record::{Direction, EventKind, Record, SCHEMA_VERSION, WallTime};
-use crate::summary::{Counts, Loss, Others, Replayed, Sampled, Summary, Traced};
+use crate::record::{Direction, EventKind, Peer, ProcessDetails, Record, SCHEMA_VERSION, WallTime};
+use crate::summary::{Counts, KnownProcess, Loss, Others, Replayed, Sampled, Summary, Traced};
 use finished::{peer_rows, port_row, process_rows};
 use hosts::Hosts;
 use rows::Rows;
@@ -39,6 +39,7 @@ type ProcessKey = (u32, u32, u64);
 struct ProcessLabel {
     name: CompactString,
     uid: u32,
+    known: Option<Box<KnownProcess>>,
 }
 
 /// An address in a network namespace of a host.
@@ -52,7 +53,7 @@ pub struct Aggregate {
     processes: Rows<ProcessKey, ProcessLabel>,
     /// What no process is known for, by host.
     nobody: Vec<Counts>,
-    peers: Rows<PeerKey, ()>,
+    peers: Rows<PeerKey, Option<Arc<Peer>>>,
     /// Connections whose peer was not kept, by network namespace.
     without_peer: BTreeMap<u32, Counts>,
     total: Counts,
@@ -99,11 +100,12 @@ impl Aggregate {
             direction: record.direction,
             netns: record.netns,
             port: service_port(record),
-            peer: Some(record.remote.ip),
+            peer: Some((record.remote.ip, record.peer.as_ref())),
             owner: record.process.as_ref().map(|process| Who {
                 key: (process.pid, process.start_ns),
                 name: &process.name,
                 uid: process.uid,
+                details: process.details.as_deref(),
             }),
             counts,
         });
@@ -113,6 +115,7 @@ impl Aggregate {
                 key: (user.pid, user.start_ns),
                 name: &user.name,
                 uid: user.uid,
+                details: None,
             };
             self.credit(
                 host,
@@ -153,25 +156,9 @@ impl Aggregate {
             key: (key.tgid, key.start_ns),
             name: &name,
             uid: key.uid,
+            details: None,
         };
-        let counts = Counts {
-            accepts: if inbound && accepted {
-                totals.connections
-            } else {
-                0
-            },
-            unaccepted: if inbound && !accepted {
-                totals.connections
-            } else {
-                0
-            },
-            connects: if inbound { 0 } else { totals.connections },
-            failures: totals.failures,
-            pre_existing: totals.pre_existing,
-            tx: totals.tx,
-            rx: totals.rx,
-            ..Counts::default()
-        };
+        let counts = folded_counts(key, totals);
         let owner = accepted.then_some(who);
         self.count(&Row {
             host: THIS_HOST,
@@ -182,7 +169,7 @@ impl Aggregate {
             },
             netns: key.netns,
             port: key.port,
-            peer: (key.remote_ip != [0; 16]).then(|| crate::track::address(key.remote_ip)),
+            peer: (key.remote_ip != [0; 16]).then(|| (crate::track::address(key.remote_ip), None)),
             owner,
             counts,
         });
@@ -210,7 +197,14 @@ impl Aggregate {
         };
         self.ports.add(port, row.counts, || ());
         match row.peer {
-            Some(ip) => self.peers.add((row.host, ip, row.netns), row.counts, || ()),
+            Some((ip, known)) => {
+                let key = (row.host, ip, row.netns);
+                self.peers.add(key, row.counts, || None);
+                // Later ones may know more, as a name that came meanwhile.
+                if known.is_some() {
+                    self.peers.relabel(key, known.cloned());
+                }
+            }
             None => *self.without_peer.entry(row.netns).or_default() += row.counts,
         }
         self.credit(
@@ -233,6 +227,7 @@ impl Aggregate {
             let label = || ProcessLabel {
                 name: who.name.clone(),
                 uid: who.uid,
+                known: who.details.and_then(known),
             };
             self.processes.add((host, pid, start_ns), counts, label);
         } else {
@@ -306,6 +301,20 @@ struct Who<'a> {
     key: (u32, u64),
     name: &'a CompactString,
     uid: u32,
+    details: Option<&'a ProcessDetails>,
+}
+
+/// What tables keep of it. There can be very many rows, so nothing is long.
+fn known(details: &ProcessDetails) -> Option<Box<KnownProcess>> {
+    const LONGEST: usize = 255;
+    let short = |text: &Option<CompactString>| text.clone().filter(|text| text.len() <= LONGEST);
+    let known = KnownProcess {
+        exe: short(&details.exe),
+        user: short(&details.user),
+        unit: short(&details.unit),
+        container: details.container.clone(),
+    };
+    (known != KnownProcess::default()).then(|| Box::new(known))
 }
 
 struct Row<'a> {
@@ -313,13 +322,30 @@ struct Row<'a> {
     direction: Direction,
     netns: u32,
     port: u16,
-    peer: Option<IpAddr>,
+    peer: Option<(IpAddr, Option<&'a Arc<Peer>>)>,
     owner: Option<Who<'a>>,
     counts: Counts,
 }
 
+/// What sums of connections count.
+pub(crate) fn folded_counts(key: &FoldedKey, totals: &FoldedTotals) -> Counts {
+    let connections = totals.connections;
+    let (inbound, accepted) = (key.inbound == 1, key.tgid != 0);
+    let if_so = |is_so: bool| if is_so { connections } else { 0 };
+    Counts {
+        accepts: if_so(inbound && accepted),
+        unaccepted: if_so(inbound && !accepted),
+        connects: if_so(!inbound),
+        failures: totals.failures,
+        pre_existing: totals.pre_existing,
+        tx: totals.tx,
+        rx: totals.rx,
+        ..Counts::default()
+    }
+}
+
 /// The port that says what the connection is for.
-fn service_port(record: &Record) -> u16 {
+pub(crate) fn service_port(record: &Record) -> u16 {
     let end = match record.direction {
         Direction::Inbound => record.local,
         Direction::Outbound => record.remote,
@@ -327,11 +353,13 @@ fn service_port(record: &Record) -> u16 {
     end.port.unwrap_or(0)
 }
 
-fn counts(record: &Record) -> Option<Counts> {
+/// What a record counts, if it carries totals.
+pub(crate) fn counts(record: &Record) -> Option<Counts> {
     let bytes = record.bytes.unwrap_or_default();
     let mut counts = Counts {
         tx: bytes.tx,
         rx: bytes.rx,
+        wire: record.wire,
         ..Counts::default()
     };
     match record.event {

@@ -140,7 +140,7 @@ impl Carriers {
 }
 
 /// As the kernel rounds it for `/proc/PID/stat`.
-fn ticks(ns: u64) -> u64 {
+pub(crate) fn ticks(ns: u64) -> u64 {
     ns / (1_000_000_000 / rustix::param::clock_ticks_per_second().max(1))
 }
 

@@ -1,16 +1,22 @@
 //! The command line. Nothing else knows clap; what leaves here is a [`Command`] with its options.
 
+mod choose;
 mod doctor;
 mod error;
 mod filter;
+mod follow;
+mod interval;
 mod list;
 mod map;
+mod peers;
 mod replay;
 mod state;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod time;
 mod verb;
+mod wire;
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -23,14 +29,19 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use crate::bpf::programs::{Accounting, Backend};
 use crate::options::ready_fd::take_ready_fd;
 use crate::options::values::{
-    MAX_MAX_CONNECTIONS, ValueError, parse_count, parse_duration, parse_ring_bytes,
+    DEFAULT_TOP, MAX_MAX_CONNECTIONS, ValueError, parse_count, parse_duration, parse_ring_bytes,
 };
 use crate::options::{AcceptHooks, Events, Options, OutputFormat, Poll};
+use choose::WhereArgs;
 pub use error::UsageError;
 use filter::FilterArgs;
+use interval::IntervalArgs;
+use peers::PeerArgs;
 use tables::TableArgs;
+use time::TimeArgs;
 pub use verb::Command;
 use verb::Verb;
+use wire::WireArgs;
 
 const FORMATS: &[(&str, OutputFormat)] =
     &[("live", OutputFormat::Live), ("json", OutputFormat::Json)];
@@ -84,14 +95,19 @@ Examples:
                                               who this host talks to, for a minute
   conntracer --format json --output c.jsonl --summary c.json
                                               records and tables for other programs
+  conntracer --geoip GeoLite2-City.mmdb --names
+                                              where the peers are, and their names
+  conntracer --interval 20s --by peer,process --top 10
+                                              who moved what, every 20 seconds
   conntracer --state web.map --quiet          who uses what, kept over days
+  sudo conntracer -- curl https://example.com what a command and all that it starts connect to
   conntracer --backend poll                   without root: what sampling can see
   conntracer map --state web.map              shows that
   conntracer replay c.jsonl.gz --port 443     tables of recorded connections
   conntracer doctor                           what can be traced here, tried out
   conntracer list                             the TCP sockets there are now
 
-Exit codes: 0 clean, 1 failure, 2 wrong usage.";
+Exit codes: 0 clean, 1 failure, 2 wrong usage; with a command, the command's.";
 
 /// Shows who connects to this host, to which port, served by which process, with how many bytes.
 ///
@@ -108,6 +124,12 @@ struct Args {
     #[command(flatten)]
     filter: FilterArgs,
 
+    #[command(flatten)]
+    follow: follow::FollowArgs,
+
+    #[command(flatten)]
+    whence: WhereArgs,
+
     #[arg(long, value_name = "TIME", help_heading = OUTPUT, allow_hyphen_values = true,
         help = "Stop after this time: seconds, or with units as in 90s, 5m or 1h30m. \
                 Default: run until Ctrl-C.")]
@@ -123,16 +145,23 @@ struct Args {
     output: Option<PathBuf>,
 
     #[arg(long, value_name = "EVENTS", help_heading = OUTPUT, value_parser = choice(EVENTS),
-        default_value = "traffic",
         help = "Report the start and end of connections only (lifecycle), also the traffic of \
-                each once a second (traffic), or also every single send and receive (io).")]
-    events: Events,
+                each once a second (traffic), or also every single send and receive (io). \
+                Default: traffic; nothing of these with --interval.")]
+    events: Option<Events>,
+
+    #[command(flatten)]
+    time: TimeArgs,
+
+    #[command(flatten)]
+    interval: IntervalArgs,
 
     #[command(flatten)]
     tables: TableArgs,
 
     #[arg(short, long, help_heading = OUTPUT,
-        help = "Write no records, only the tables at the end. Default: both.")]
+        help = "Write no records, only the tables at the end, and those of --interval. \
+                Default: both.")]
     quiet: bool,
 
     #[arg(long, help_heading = MACHINE,
@@ -188,6 +217,12 @@ struct Args {
     debug: bool,
 
     #[command(flatten)]
+    peers: PeerArgs,
+
+    #[command(flatten)]
+    wire: WireArgs,
+
+    #[command(flatten)]
     map: state::Args,
 }
 
@@ -217,8 +252,10 @@ where
 impl Args {
     fn check(self) -> Result<Options, UsageError> {
         let poll = self.poll()?;
-        let filter = self.filter.check()?;
+        let mut filter = self.whence.add_to(self.filter.check()?)?;
+        let command = self.follow.check(&mut filter, self.duration.is_some())?;
         let tables = self.tables.check()?;
+        let peers = self.peers.check()?;
         let output = file("--output", self.output)?;
         if let Some(output) = &output
             && Some(output) == tables.summary.as_ref()
@@ -245,7 +282,7 @@ impl Args {
             }
             taken.push(path);
         }
-        if self.accounting == Accounting::Socket && self.events == Events::Io {
+        if self.accounting == Accounting::Socket && self.events == Some(Events::Io) {
             return Err(UsageError::message(
                 "--accounting socket watches no send and receive, and --events io is to report each; \
                  leave one of them out",
@@ -263,6 +300,7 @@ impl Args {
         })?;
         Ok(Options {
             filter,
+            command,
             duration: optional("--duration", self.duration.as_ref(), parse_duration)?,
             format: self.format,
             output,
@@ -277,10 +315,16 @@ impl Args {
             poll,
             accounting: self.accounting,
             accept_hooks: self.accept_hooks,
-            events: self.events,
-            top: tables.top,
+            events: self.events.unwrap_or(Events::Traffic),
+            time: self.time.check(Some(self.format))?,
+            interval: self
+                .interval
+                .check(tables.top, self.events.is_some(), peers.has_geoip())?,
+            top: tables.top.unwrap_or(DEFAULT_TOP),
             max_rows: tables.max_rows,
+            wire: self.wire.wire,
             debug: self.debug,
+            peers,
             map,
             // Last: a descriptor is taken over only if all else is right.
             ready_fd: optional("--ready-fd", self.ready_fd.as_ref(), take_ready_fd)?,
@@ -301,9 +345,15 @@ impl Args {
                 None => Ok(None),
             };
         }
+        if let Some(option) = self.follow.is_given() {
+            return Err(UsageError::message(&format!(
+                "{option} cannot be had with --backend poll: it sees no process start; leave one of \
+                 them out"
+            )));
+        }
         let cannot = [
             (
-                self.events == Events::Io,
+                self.events == Some(Events::Io),
                 "--events io",
                 "it sees no single send and receive",
             ),
@@ -316,6 +366,16 @@ impl Args {
                 self.strict,
                 "--strict",
                 "it cannot know that nothing is missing",
+            ),
+            (
+                self.wire.wire,
+                "--wire",
+                "its last look at a connection is before the last segments",
+            ),
+            (
+                self.whence.is_given(),
+                WhereArgs::OPTIONS,
+                "it sees no route and no cgroup",
             ),
         ];
         if let Some((_, option, why)) = cannot.into_iter().find(|(given, ..)| *given) {

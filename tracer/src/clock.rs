@@ -30,6 +30,26 @@ pub fn now() -> WallTime {
     wall_time(mono_ns(), wall_offset_ns())
 }
 
+/// A moment by both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// By the monotonic clock, nanoseconds.
+    pub mono_ns: u64,
+    /// By the wall clock.
+    pub time: WallTime,
+}
+
+impl Moment {
+    /// This one.
+    pub fn now() -> Self {
+        let mono_ns = mono_ns();
+        Self {
+            mono_ns,
+            time: wall_time(mono_ns, wall_offset_ns()),
+        }
+    }
+}
+
 /// A monotonic time by the wall clock.
 pub fn wall_time(mono_ns: u64, wall_offset_ns: i64) -> WallTime {
     WallTime(
@@ -37,6 +57,13 @@ pub fn wall_time(mono_ns: u64, wall_offset_ns: i64) -> WallTime {
             .unwrap_or(i64::MAX)
             .saturating_add(wall_offset_ns),
     )
+}
+
+/// A time since boot, as the start of a process is told, by the wall clock.
+pub fn wall_time_of_boot(boot_ns: u64) -> WallTime {
+    let boot = nanoseconds(clock_gettime(ClockId::Boottime));
+    let wall = nanoseconds(clock_gettime(ClockId::Realtime));
+    wall_time(boot_ns, wall.saturating_sub(boot))
 }
 
 fn nanoseconds(time: Timespec) -> i64 {

@@ -3,6 +3,7 @@
 //! Tables can have a million entries. They are read in steps of a thousand, with the ring and all
 //! else in between: `steps`.
 
+mod at_end;
 mod samples;
 mod steps;
 mod users;
@@ -12,18 +13,21 @@ use std::io;
 
 use aya::maps::MapError;
 use hashbrown::HashSet;
-use tracer_common::connection::{Connection, ConnectionKey};
+use tracer_common::connection::{Connection, ConnectionKey, flags};
 use tracer_common::counters::Counter;
 use tracer_common::folded::{FoldedKey, FoldedTotals};
+use tracer_common::wire::WireSample;
 
 use crate::bpf::ring::Ring;
-use crate::bpf::sample::Sampler;
-use crate::bpf::snapshot::{Maps, UserRow};
+use crate::bpf::sample::Samplers;
+use crate::bpf::snapshot::{ConnectionsCursor, Maps, UserRow};
 use crate::clock;
 use crate::decode::Decoded;
+use crate::follow;
 use crate::record::Out;
 use crate::summary::Loss;
 use crate::track::Track;
+use at_end::AtEnd;
 use samples::Samples;
 use steps::Step;
 
@@ -52,6 +56,8 @@ pub struct Collector {
     track: Track,
     wanted: Wanted,
     samples: Option<Samples>,
+    /// What open connections put on the wire, if it is to be told.
+    wire: Option<AtEnd<WireSample>>,
     /// Sockets that moved bytes in this traffic interval.
     touched: HashSet<u64>,
     /// What is being read, a step at a time.
@@ -79,12 +85,12 @@ pub struct Collector {
 impl Collector {
     /// Starts with empty tables, and has the kernel side start counting.
     ///
-    /// With a `sampler` no hook sees bytes, and samples tell those of open connections.
+    /// With a sampler of totals no hook sees bytes, and samples tell those of open connections.
     pub fn start(
         mut maps: Maps,
         mut track: Track,
         wanted: Wanted,
-        sampler: Option<Sampler>,
+        samplers: Samplers,
     ) -> io::Result<Self> {
         if !wanted.stages {
             track = track.ends_only();
@@ -95,7 +101,8 @@ impl Collector {
             maps,
             track,
             wanted,
-            samples: sampler.map(Samples::new),
+            samples: samplers.totals.map(Samples::new),
+            wire: samplers.wire.map(AtEnd::new),
             touched: HashSet::new(),
             steps: VecDeque::new(),
             rows: Vec::new(),
@@ -144,6 +151,7 @@ impl Collector {
                     self.touched.insert(sk);
                 }
                 Decoded::Io(io) => self.track.io(&io, out),
+                Decoded::Process(told) => out.process(told),
                 Decoded::Unknown => self.unknown_records += 1,
             }
         })
@@ -173,10 +181,32 @@ impl Collector {
         Ok(())
     }
 
+    /// Whether there are connections whose process has ended and that the kernel is still finishing.
+    pub fn has_goodbyes(&self) -> io::Result<bool> {
+        let mut cursor = ConnectionsCursor::new();
+        let mut owners = HashSet::new();
+        loop {
+            let more = self.maps.next_connections(&mut cursor, |_, connection| {
+                if connection.closed_ns == 0
+                    && connection.owner.tgid != 0
+                    && !connection.is(flags::UNDECIDED)
+                {
+                    owners.insert(connection.owner.tgid);
+                }
+            })?;
+            if !more {
+                break;
+            }
+        }
+        Ok(!owners.into_iter().all(follow::runs))
+    }
+
     /// To be called just before [`stop`](Self::stop): what is open then is read while its sockets
     /// are there.
     pub fn prepare_stop(&mut self) -> io::Result<()> {
-        self.samples.as_mut().map_or(Ok(()), Samples::take_all)
+        let totals = self.samples.as_mut();
+        let totals = totals.map_or(Ok(()), |samples| samples.at_end.take_all());
+        totals.and(self.wire.as_mut().map_or(Ok(()), AtEnd::take_all))
     }
 
     /// Stops the count at this moment.
@@ -228,6 +258,7 @@ impl Collector {
             lost_tx: count(Counter::FoldLostTx),
             lost_rx: count(Counter::FoldLostRx),
             users_full: count(Counter::UsersFull),
+            not_followed: count(Counter::FollowFull),
             unknown_records: self.unknown_records,
             ..Loss::default()
         }

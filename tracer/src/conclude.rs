@@ -39,10 +39,15 @@ pub fn conclude(
 ) -> u8 {
     let mut errors = Vec::new();
     if let Some(Finished::Failed { error, records }) = &outcome.stream.finished {
+        let stream = if options.has_stdout() {
+            "stdout"
+        } else {
+            "stderr"
+        };
         let place = options
             .output
             .as_ref()
-            .map_or_else(|| "stdout".to_owned(), |path| path.display().to_string());
+            .map_or_else(|| stream.to_owned(), |path| path.display().to_string());
         errors.push(format!(
             "cannot write to {place}: {error}; {records} records are missing"
         ));
@@ -53,7 +58,9 @@ pub fn conclude(
         errors.push(format!("--summary: {error}"));
     }
     let flushed = matches!(outcome.stream.finished, None | Some(Finished::Flushed));
-    let on_stdout = options.format == OutputFormat::Live && (flushed || options.output.is_some());
+    let on_stdout = options.has_stdout()
+        && options.format == OutputFormat::Live
+        && (flushed || options.output.is_some());
     if let Err(error) = print(summary, on_stdout, options.top)
         && error.kind() != io::ErrorKind::BrokenPipe
     {

@@ -4,6 +4,8 @@ use tracer_common::connection::{Connection, ConnectionKey};
 use tracer_common::event::{Io, News, Touched, kind};
 use zerocopy::FromBytes;
 
+use crate::process::told::Told;
+
 /// One ring record.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Decoded {
@@ -13,6 +15,8 @@ pub enum Decoded {
     Touched(u64),
     /// One call.
     Io(Io),
+    /// Who a process is.
+    Process(Told),
     /// Of another kind or size than this program knows.
     Unknown,
 }
@@ -31,6 +35,7 @@ pub fn decode(bytes: &[u8]) -> Decoded {
             .ok()
             .map(|touched| Decoded::Touched(touched.sk)),
         Ok((kind::IO, _)) => Io::read_from_bytes(bytes).ok().map(Decoded::Io),
+        Ok((kind::PROCESS, _)) => Told::parse(bytes).map(Decoded::Process),
         _ => None,
     };
     known.unwrap_or(Decoded::Unknown)
@@ -72,7 +77,7 @@ mod tests {
         for length in 0..touched.as_bytes().len() {
             assert_eq!(decode(&touched.as_bytes()[..length]), Decoded::Unknown);
         }
-        for kind in [0, 4, u32::MAX] {
+        for kind in [0, 4, 5, u32::MAX] {
             let mut bytes = touched;
             bytes.kind = kind;
             assert_eq!(decode(bytes.as_bytes()), Decoded::Unknown);

@@ -25,7 +25,9 @@ pub mod socket;
 mod tcp_info;
 pub mod users;
 
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, BufWriter, Write};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -34,8 +36,10 @@ use anyhow::Context;
 use jiff::tz::TimeZone;
 
 use crate::map::options::Limits;
-use crate::record::WallTime;
-use crate::report::sockets;
+use crate::options::PeerOptions;
+use crate::peers::Peers;
+use crate::record::{Peer, WallTime};
+use crate::report::{peers, sockets};
 use crate::say::say;
 use crate::stop::Stop;
 use crate::timer::Timer;
@@ -65,6 +69,8 @@ pub struct Options {
     pub interval: Duration,
     /// Nothing is printed.
     pub quiet: bool,
+    /// What is told of peers beyond their addresses.
+    pub peers: PeerOptions,
     /// The map that they are added to; `None` = none is.
     pub state: Option<PathBuf>,
     /// Bounds of the map.
@@ -104,6 +110,8 @@ struct Lister {
     users: Users,
     host: String,
     zone: TimeZone,
+    /// Likewise.
+    peers: Mutex<Option<Peers>>,
     /// Rounds follow each other; only to a thread of its own it is borrowed.
     kept: Mutex<Option<Kept>>,
 }
@@ -120,11 +128,13 @@ pub async fn run(options: Options) -> anyhow::Result<u8> {
         }
         None => None,
     };
+    let peers = Peers::start(&options.peers)?;
     let lister = Arc::new(Lister {
         options,
         users: Users::read(),
         host,
         zone: TimeZone::system(),
+        peers: Mutex::new(peers),
         kept: Mutex::new(kept),
     });
     if count == Some(1) {
@@ -209,14 +219,29 @@ impl Lister {
         Ok(exit::CLEAN)
     }
 
+    /// What is known of the peers of the sockets.
+    fn known(&self, listing: &Listing) -> HashMap<IpAddr, Arc<Peer>> {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(peers) = &mut *peers else {
+            return HashMap::new();
+        };
+        let remotes = listing.sockets.iter().filter_map(|socket| socket.remote);
+        let ips: BTreeSet<_> = remotes.map(|remote| remote.ip()).collect();
+        peers.wait_for(ips.iter().copied());
+        let known = ips.into_iter().map(|ip| Some((ip, peers.of(ip)?)));
+        known.flatten().collect()
+    }
+
     fn write(&self, listing: &Listing, round: Round) -> io::Result<()> {
+        let known = self.known(listing);
         let stdout = io::stdout().lock();
         let width = terminal::width(&stdout);
         let mut out = BufWriter::new(stdout);
         match self.options.format {
             Format::Json => {
                 for socket in &listing.sockets {
-                    let line = json::Line::new(socket, round, &self.host, &self.users);
+                    let mut line = json::Line::new(socket, round, &self.host, &self.users);
+                    line.peer = socket.remote.and_then(|it| known.get(&it.ip()).cloned());
                     serde_json::to_writer(&mut out, &line)?;
                     out.write_all(b"\n")?;
                 }
@@ -227,6 +252,14 @@ impl Lister {
                     writeln!(out, "{title}")?;
                 }
                 out.write_all(sockets::text(&listing.sockets, &self.users, width).as_bytes())?;
+                let mut known: Vec<_> = known.iter().map(|(ip, peer)| (*ip, &**peer)).collect();
+                known.sort_unstable_by_key(|(ip, _)| *ip);
+                let lines = peers::lines(known.into_iter(), width);
+                let gap = if lines.is_empty() { "" } else { "\n" };
+                out.write_all(gap.as_bytes())?;
+                for line in lines {
+                    writeln!(out, "{line}")?;
+                }
                 if self.options.count != Some(1) {
                     writeln!(out)?;
                 }

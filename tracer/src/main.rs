@@ -16,7 +16,7 @@ fn main() -> ExitCode {
             let code = runtime.block_on(async {
                 match command {
                     Command::Trace(options) => match options.poll.clone() {
-                        None => run::run(*options).await,
+                        None => Box::pin(run::run(*options)).await,
                         Some(how) => poll::run(*options, how).await,
                     },
                     Command::Doctor(options) => doctor::run(options).await,

@@ -2,6 +2,7 @@
 
 pub mod filter;
 pub mod netns;
+pub mod peers;
 pub mod ready_fd;
 pub mod values;
 
@@ -10,16 +11,26 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::bpf::programs::{Accounting, Backend};
+use crate::command::CommandLine;
+use crate::interval;
 use crate::list::place::Place;
 use crate::map;
+use crate::sink::live::time::TimeStyle;
 
 pub use filter::FilterOptions;
+pub use peers::PeerOptions;
 
 /// A run's options.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own on the command line"
+)]
 pub struct Options {
     /// Which connections.
     pub filter: FilterOptions,
+    /// What to run and follow; stdout is its own then. Excludes a duration.
+    pub command: Option<CommandLine>,
     /// When to stop by itself; longer than zero.
     pub duration: Option<Duration>,
     /// Shape of the records.
@@ -48,12 +59,20 @@ pub struct Options {
     pub accept_hooks: AcceptHooks,
     /// How much is told of a connection between its ends.
     pub events: Events,
+    /// What the TIME column of live lines shows.
+    pub time: TimeStyle,
+    /// Tables of what happens meanwhile.
+    pub interval: Option<interval::Options>,
     /// Rows a table; at least 1.
     pub top: usize,
     /// Rows kept a table; at least 1.
     pub max_rows: usize,
+    /// Tell what each connection put on the wire.
+    pub wire: bool,
     /// Show the log lines of the kernel side.
     pub debug: bool,
+    /// What is told of peers beyond their addresses.
+    pub peers: PeerOptions,
     /// What is kept and shown of who uses what.
     pub map: map::options::Live,
 }
@@ -62,6 +81,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             filter: FilterOptions::default(),
+            command: None,
             duration: None,
             format: OutputFormat::Live,
             output: None,
@@ -76,28 +96,43 @@ impl Default for Options {
             accounting: Accounting::Process,
             accept_hooks: AcceptHooks::Auto,
             events: Events::Traffic,
+            time: TimeStyle::Wall,
+            interval: None,
             top: values::DEFAULT_TOP,
             max_rows: values::DEFAULT_MAX_ROWS,
+            wire: false,
             debug: false,
+            peers: PeerOptions::default(),
             map: map::options::Live::default(),
         }
     }
 }
 
 impl Options {
-    /// Whether any record goes anywhere.
-    pub fn has_records(&self) -> bool {
-        !self.quiet || self.output.is_some()
+    /// Whether stdout is ours.
+    pub fn has_stdout(&self) -> bool {
+        self.command.is_none()
     }
 
-    /// Whether more than the end of a connection matters: to who reads records, or to the map.
+    /// Whether any record of a connection goes anywhere.
+    pub fn has_records(&self) -> bool {
+        let asked = self.interval.as_ref().is_none_or(|it| it.records);
+        asked && (!self.quiet || self.output.is_some())
+    }
+
+    /// Whether more than the end of a connection matters: to who reads records or intervals, or to
+    /// the map; or each has to be looked at here, because the kernel side cannot choose by program.
     pub fn has_stages(&self) -> bool {
-        self.has_records() || self.map.is_wanted()
+        self.tells_more() || !self.filter.choice.exe.is_empty()
+    }
+
+    fn tells_more(&self) -> bool {
+        self.has_records() || self.interval.is_some() || self.map.is_wanted()
     }
 
     /// Whether traffic of open connections is to be told.
     pub fn has_traffic(&self) -> bool {
-        self.has_stages() && self.events != Events::Lifecycle
+        self.interval.is_some() || (self.tells_more() && self.events != Events::Lifecycle)
     }
 }
 

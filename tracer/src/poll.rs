@@ -12,15 +12,15 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::aggregate::{Aggregate, Run};
 use crate::bpf::programs::Accounting;
-use crate::carrier::Carriers;
+use crate::clock::Moment;
 use crate::conclude::{Outcome, conclude};
 use crate::list::filter::Filter;
 use crate::list::place::Place;
 use crate::list::read::{self, Listing, ReadError};
-use crate::list::sampler::{Moment, Sampler, Tell};
-use crate::map::keeper::Keeper;
+use crate::list::sampler::{Sampler, Tell};
 use crate::options::{FilterOptions, Options, Poll};
-use crate::publish::Publisher;
+use crate::process::Processes;
+use crate::publish::{self, Publisher};
 use crate::record::{EventKind, Out, Record};
 use crate::report::sampled::blind_spots;
 use crate::say::say;
@@ -28,7 +28,7 @@ use crate::sink::file::open_summary;
 use crate::start;
 use crate::stop::Stop;
 use crate::summary::{Sampled, Traced};
-use crate::{clock, host, preflight, timer};
+use crate::{host, preflight, timer};
 
 /// The name in options and records.
 pub const BACKEND: &str = "poll";
@@ -46,13 +46,11 @@ pub async fn run(mut options: Options, how: Poll) -> anyhow::Result<u8> {
     // Where results go comes first: a run must not end with nowhere to put them.
     let summary = options.summary.as_deref().map(open_summary);
     let summary_file = summary.transpose().context("--summary")?;
-    let stream = start::open_stream(&options)?;
-    let keeper = Keeper::start(&options.map)?;
     let host: Arc<str> = host::name().into();
     let identity = host::identity().context("/dev/urandom")?;
     let tables = Aggregate::of_recorded(options.max_rows);
-    let mut publisher = Publisher::new(stream, Carriers::detect(), tables);
-    publisher.keeper = keeper;
+    let mut publisher = start::publisher(&options, tables, &host)?;
+    publisher.enricher.processes = options.has_stages().then(Processes::of_proc);
     let mut sampling = Sampling {
         looks: Looks::new(&options.filter, how),
         sampler: Sampler::new(identity, Arc::clone(&host), Tell::News),
@@ -61,6 +59,7 @@ pub async fn run(mut options: Options, how: Poll) -> anyhow::Result<u8> {
     };
 
     let started = Instant::now();
+    sampling.publisher.begin(Moment::now());
     let first = sampling.looks.next().await?;
     sampling.take(&first);
     say_ready(&mut options, &first.listing, interval)?;
@@ -69,16 +68,16 @@ pub async fn run(mut options: Options, how: Poll) -> anyhow::Result<u8> {
     error = error.or(sampling.last_look().await.err());
     let duration = started.elapsed();
     let rounds = sampling.sampler.rounds();
-    let mut publisher = sampling.finish(&mut stop).await;
+    let publisher = sampling.finish(&mut stop).await;
 
-    let keeper = publisher.keeper.take();
-    let (aggregate, stream) = publisher.finish(&mut stop).await;
-    let map_errors = match keeper {
-        Some(keeper) => keeper.finish(0, &mut stop).await,
-        None => Vec::new(),
-    };
-    let summary = aggregate.finish(Run {
-        time: moment().time,
+    let publish::End {
+        aggregate,
+        stream,
+        map_errors,
+        peers,
+    } = publisher.finish(0, &mut stop).await;
+    let mut summary = aggregate.finish(Run {
+        time: Moment::now().time,
         host: Some(host),
         traced: Some(Traced {
             duration_ns: nanoseconds(duration),
@@ -95,6 +94,9 @@ pub async fn run(mut options: Options, how: Poll) -> anyhow::Result<u8> {
             output_dropped: stream.dropped,
         }),
     });
+    if let Some(mut peers) = peers {
+        peers.describe(&mut summary.peers);
+    }
     let outcome = Outcome {
         error: error.map(io::Error::other),
         stream,
@@ -141,6 +143,12 @@ impl Sampling {
             traffic: self.traffic,
         };
         self.sampler.take(&look.listing.sockets, look.at, &mut out);
+        // An interval ends with the first look after its time: what that finds came before.
+        let now = Moment::now();
+        let remaining = self.publisher.interval_remaining(now.mono_ns);
+        if remaining == Some(Duration::ZERO) {
+            self.publisher.close_interval(now);
+        }
         self.publisher.flush();
         if let Some(keeper) = &mut self.publisher.keeper {
             keeper.tick();
@@ -179,7 +187,9 @@ impl Sampling {
 
     async fn finish(mut self, stop: &mut Stop) -> Publisher {
         self.publisher.catch_up(stop).await;
-        self.sampler.stop(moment(), &mut self.publisher);
+        let now = Moment::now();
+        self.sampler.stop(now, &mut self.publisher);
+        self.publisher.close_interval(now);
         self.publisher
     }
 }
@@ -269,7 +279,7 @@ impl Looks {
 
 impl What {
     fn look(&self) -> Result<Look, ReadError> {
-        let at = moment();
+        let at = Moment::now();
         let has_looked = self.has_looked.swap(true, Ordering::Relaxed);
         let listing = match &self.places[..] {
             [] => read::read_all(&self.filter),
@@ -277,14 +287,6 @@ impl What {
             places => read::read(places, &self.filter),
         }?;
         Ok(Look { at, listing })
-    }
-}
-
-fn moment() -> Moment {
-    let mono_ns = clock::mono_ns();
-    Moment {
-        mono_ns,
-        time: clock::wall_time(mono_ns, clock::wall_offset_ns()),
     }
 }
 

@@ -70,6 +70,14 @@ impl PortSet {
         self.words.iter().all(|word| *word == 0)
     }
 
+    /// The lowest and the highest port of the set; 0 if it is empty.
+    pub fn bounds(&self) -> (u16, u16) {
+        let is_in = |port: &u16| self.contains(*port);
+        let mut ports = 1..=u16::MAX;
+        let lowest = ports.find(is_in).unwrap_or_default();
+        (lowest, ports.rev().find(is_in).unwrap_or(lowest))
+    }
+
     /// The bitmap in the layout of [`tracer_common::filter::port_bit`].
     pub fn words(&self) -> &[u64; WORDS] {
         &self.words
@@ -168,6 +176,19 @@ mod tests {
         assert_eq!(members(&parse("5-5").unwrap()), [5]);
         let all: Vec<u16> = (1..=u16::MAX).collect();
         assert_eq!(members(&parse("1-65535").unwrap()), all);
+    }
+
+    #[test]
+    fn bounds_are_the_lowest_and_the_highest_member() {
+        for (list, bounds) in [
+            ("80", (80, 80)),
+            ("443,80", (80, 443)),
+            ("1-65535", (1, 65535)),
+            ("65535", (65535, 65535)),
+        ] {
+            assert_eq!(parse(list).unwrap().bounds(), bounds, "{list}");
+        }
+        assert_eq!(PortSet::default().bounds(), (0, 0));
     }
 
     #[test]

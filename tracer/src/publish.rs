@@ -5,10 +5,17 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, timeout, timeout_at};
+use tracer_common::folded::{FoldedKey, FoldedTotals};
 
 use crate::aggregate::Aggregate;
 use crate::carrier::Carriers;
+use crate::choose::exe;
+use crate::clock::Moment;
+use crate::enrich::Enricher;
+use crate::interval::{Interval, Intervals};
 use crate::map::keeper::Keeper;
+use crate::peers::Peers;
+use crate::process::told::Told;
 use crate::record::{ConnectionId, EventKind, Out, Record};
 use crate::say::say;
 use crate::sink::Format;
@@ -31,6 +38,12 @@ pub struct Publisher {
     pub aggregate: Aggregate,
     /// The map, where one is wanted.
     pub keeper: Option<Keeper>,
+    /// The running interval, where intervals are wanted.
+    pub intervals: Option<Intervals>,
+    /// What is looked up of each.
+    pub enricher: Enricher,
+    /// Which of them count, by the program.
+    pub programs: exe::Stage,
     stream: Option<Stream>,
     carriers: Carriers,
     sequence: u64,
@@ -39,14 +52,21 @@ pub struct Publisher {
 impl Out for Publisher {
     /// Counts it and formats it.
     fn push(&mut self, mut record: Record) {
+        self.enricher.complete(&mut record);
+        if !self.programs.keeps(&record) {
+            return;
+        }
         self.aggregate.add(&record);
         if let Some(keeper) = &mut self.keeper {
             keeper.add(&record);
         }
+        if let Some(intervals) = &mut self.intervals {
+            intervals.add(&record);
+        }
         let Some(stream) = &mut self.stream else {
             return;
         };
-        if is_own_output(&mut self.carriers, &record) {
+        if !stream.format.wants(record.event) || is_own_output(&mut self.carriers, &record) {
             return;
         }
         self.sequence += 1;
@@ -54,11 +74,32 @@ impl Out for Publisher {
         stream.write(&record);
     }
 
+    fn process(&mut self, told: Told) {
+        if let Some(processes) = &mut self.enricher.processes {
+            processes.told(told);
+        }
+    }
+
     fn vanished(&mut self, id: ConnectionId) {
         if let Some(keeper) = &mut self.keeper {
             keeper.vanished(id);
         }
+        if let Some(intervals) = &mut self.intervals {
+            intervals.vanished(id);
+        }
     }
+}
+
+/// What is left when everything is published.
+pub struct End {
+    /// The tables.
+    pub aggregate: Aggregate,
+    /// How the record stream ended.
+    pub stream: StreamEnd,
+    /// What went wrong with the map.
+    pub map_errors: Vec<String>,
+    /// Who tells of peers.
+    pub peers: Option<Peers>,
 }
 
 /// How the record stream ended.
@@ -83,9 +124,47 @@ impl Publisher {
         Self {
             aggregate,
             keeper: None,
+            intervals: None,
+            enricher: Enricher::default(),
+            programs: exe::Stage::default(),
             stream,
             carriers,
             sequence: 0,
+        }
+    }
+
+    /// Tracing begins now.
+    pub fn begin(&mut self, now: Moment) {
+        if let Some(intervals) = &mut self.intervals {
+            intervals.begin_at(now);
+        }
+        if let Some(stream) = &mut self.stream {
+            stream.format.begin(now.mono_ns);
+        }
+    }
+
+    /// Counts connections that were told to nobody.
+    pub fn add_folded(&mut self, key: &FoldedKey, totals: &FoldedTotals) {
+        self.aggregate.add_folded(key, totals);
+        if let Some(intervals) = &mut self.intervals {
+            intervals.add_folded(key, totals);
+        }
+    }
+
+    /// How long until an interval is to be closed, if there are any.
+    pub fn interval_remaining(&self, now_ns: u64) -> Option<Duration> {
+        let remaining = self.intervals.as_ref()?.remaining_ns(now_ns);
+        Some(Duration::from_nanos(remaining))
+    }
+
+    /// Ends the running interval and writes it.
+    pub fn close_interval(&mut self, now: Moment) {
+        let Some(intervals) = &mut self.intervals else {
+            return;
+        };
+        let closed = intervals.close(now);
+        if let Some(stream) = &mut self.stream {
+            stream.write_interval(&closed, &mut self.sequence);
         }
     }
 
@@ -143,17 +222,28 @@ impl Publisher {
         }
     }
 
-    /// Waits for the consumer to take what is left, within limits, and not past a second signal.
-    /// Gives back the tables.
-    pub async fn finish(self, stop: &mut Stop) -> (Aggregate, StreamEnd) {
-        let end = match self.stream {
+    /// Waits for the consumer to take what is left, and for the map to be saved, within limits, and
+    /// not past a second signal.
+    ///
+    /// `untraced`: connections that the tracer knows to be missing.
+    pub async fn finish(self, untraced: u64, stop: &mut Stop) -> End {
+        let stream = match self.stream {
             Some(stream) => stream.finish(stop).await,
             None => StreamEnd {
                 finished: None,
                 dropped: 0,
             },
         };
-        (self.aggregate, end)
+        let map_errors = match self.keeper {
+            Some(keeper) => keeper.finish(untraced, stop).await,
+            None => Vec::new(),
+        };
+        End {
+            aggregate: self.aggregate,
+            stream,
+            map_errors,
+            peers: self.enricher.peers,
+        }
     }
 }
 
@@ -200,6 +290,21 @@ impl Stream {
         self.lines += u64::from(self.format.record(record, &mut self.chunk));
         if self.chunk.len() >= CHUNK {
             self.flush();
+        }
+    }
+
+    /// In pieces, as it may be larger than the queue.
+    fn write_interval(&mut self, interval: &Interval, sequence: &mut u64) {
+        self.flush();
+        let mut text = BytesMut::new();
+        self.format.interval(interval, sequence, &mut text);
+        while !text.is_empty() {
+            let rest = text.get(CHUNK..).unwrap_or_default();
+            let more = rest.iter().position(|byte| *byte == b'\n');
+            let end = more.map_or(text.len(), |more| CHUNK + more + 1);
+            let piece = text.split_to(end).freeze();
+            let lines = piece.split(|byte| *byte == b'\n').skip(1).count();
+            self.offer(piece, lines as u64);
         }
     }
 

@@ -10,7 +10,9 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+use crate::process::told::Told;
 use crate::reconcile::Ending;
+use crate::wire::Wire;
 
 /// Version of the record schema.
 pub const SCHEMA_VERSION: u8 = 1;
@@ -201,6 +203,74 @@ pub struct Process {
     pub uid: u32,
     /// Start of the process, nanoseconds since boot; tells apart processes that shared a pid.
     pub start_ns: u64,
+    /// What else is known of it; shared by all its records.
+    #[serde(flatten)]
+    pub details: Option<Arc<ProcessDetails>>,
+}
+
+/// What a process is, beyond what the kernel tells with each event. Text is escaped.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ProcessDetails {
+    /// Path of the program it executes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exe: Option<CompactString>,
+    /// Its command line, one text an argument.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<CompactString>,
+    /// There is more of that than is kept.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub command_cut: bool,
+    /// Name of its effective user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<CompactString>,
+    /// The process that started it, or took it over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ProcessName>,
+    /// When it was started, by the wall clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started: Option<WallTime>,
+    /// systemd unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<CompactString>,
+    /// Container it runs in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<Container>,
+    /// UID of its Kubernetes pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_uid: Option<CompactString>,
+    /// Its process id inside its own pid namespace, where that is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ns_pid: Option<u32>,
+}
+
+/// A container, as its cgroup names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Container {
+    /// Its id, 64 hexadecimal digits with the usual runtimes.
+    pub id: CompactString,
+    /// `docker`, `podman`, `containerd` or `cri-o`; absent when the cgroup does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<&'static str>,
+}
+
+/// What is known of a peer's address. Text is escaped.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Peer {
+    /// Its name, looked up by reverse DNS; whoever owns the address chooses it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reverse_dns: Option<CompactString>,
+    /// Country, ISO 3166-1 alpha-2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub country: Option<CompactString>,
+    /// City, its English name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub city: Option<CompactString>,
+    /// Number of the autonomous system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asn: Option<u32>,
+    /// Who runs that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub organization: Option<CompactString>,
 }
 
 /// A process by number and name.
@@ -261,11 +331,14 @@ pub struct Bytes {
 }
 
 /// cgroup v2 of the owner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Cgroup {
     /// Its id, as a string: it does not fit a JavaScript number.
     #[serde(serialize_with = "as_string")]
     pub id: u64,
+    /// Its path below where cgroups are mounted, escaped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<Arc<str>>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
@@ -303,13 +376,17 @@ pub struct Record {
     pub local: Endpoint,
     /// The peer's end.
     pub remote: Endpoint,
+    /// What is known of the peer's address, where somebody asked; shared by all its records.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<Arc<Peer>>,
     /// The owner; absent for a connection that no process took.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process: Option<Process>,
     /// Who dropped the last descriptor, or reset the connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub closer: Option<ProcessName>,
-    /// Who moved the bytes: in `close`, `open_at_exit` and (the caller) `io` records.
+    /// Who moved the bytes: in `close`, `open_at_exit` and (the caller) `io` records, and in `traffic`
+    /// records where the owner did not move all of them alone.
     #[serde(skip_serializing_if = "SmallVec::is_empty")]
     pub users: Users,
     /// Inode number of the network namespace.
@@ -320,6 +397,9 @@ pub struct Record {
     /// Byte counts; absent in records before any can have moved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<Bytes>,
+    /// What it put on the wire: in `close`, `open_at_exit` and `failed` records, where asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wire: Option<Wire>,
     /// Birth to end of TCP (or to now, for `open_at_exit`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration_ns: Option<u64>,
@@ -357,6 +437,9 @@ pub struct Record {
 pub trait Out {
     /// Takes one.
     fn push(&mut self, record: Record);
+
+    /// Hears who a process is, before its first record.
+    fn process(&mut self, _told: Told) {}
 
     /// Hears that a connection is gone and its last record will never come.
     fn vanished(&mut self, _id: ConnectionId) {}

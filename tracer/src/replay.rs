@@ -11,6 +11,7 @@
 //! | [`faults`] | what is wrong with files and lines, told |
 //! | [`reader`] | all of these, for whoever takes records |
 //! | [`output`] | who takes them here: the tables, and stdout |
+//! | [`intervals`] | what happened within each stretch of time |
 //! | [`map`] | the same for the map of a `--state` file |
 //!
 //! Memory is bounded whatever the files hold: a line, a window of the decompressor, the rows of the
@@ -20,6 +21,7 @@
 pub mod compressed;
 pub mod faults;
 pub mod hosts;
+pub mod intervals;
 pub mod line;
 pub mod lines;
 pub mod map;
@@ -41,11 +43,14 @@ use crate::address::ClassSet;
 use crate::aggregate::{Aggregate, Run};
 use crate::clock;
 use crate::conclude;
+use crate::interval;
 use crate::map::options::Limits;
-use crate::options::{FilterOptions, OutputFormat};
+use crate::options::{FilterOptions, OutputFormat, PeerOptions};
+use crate::peers::Peers;
 use crate::preflight;
 use crate::say::say;
 use crate::sink::file::{SummaryFile, open_summary};
+use crate::sink::live::time::TimeStyle;
 use crate::stop::Stop;
 use crate::summary::{Replayed, Summary};
 use map::Merger;
@@ -68,8 +73,14 @@ pub struct Options {
     pub classes: Option<ClassSet>,
     /// Shape of the records; `None` = no records.
     pub format: Option<OutputFormat>,
+    /// What the TIME column of live lines shows.
+    pub time: TimeStyle,
+    /// Tables of stretches of time, instead of the records.
+    pub interval: Option<interval::Options>,
     /// Where the tables go; `None` is stdout or stderr, by `format`.
     pub summary: Option<PathBuf>,
+    /// What is told of peers beyond their addresses, instead of what was recorded.
+    pub peers: PeerOptions,
     /// The map that they are added to; `None` = none is.
     pub state: Option<PathBuf>,
     /// Bounds of the map.
@@ -95,7 +106,8 @@ pub async fn run(options: Options) -> anyhow::Result<u8> {
     let told = Arc::new(AtomicBool::new(false));
     let tables = Aggregate::of_recorded(options.max_rows);
     let mut output =
-        Output::new(tables, options.format, Arc::clone(&told)).context("stdout is not usable")?;
+        Output::new(tables, &options, Arc::clone(&told)).context("stdout is not usable")?;
+    output.peers = Peers::start(&options.peers)?;
     let state = options.state.as_deref();
     output.map = state
         .map(|path| Merger::open(path, options.limits))
@@ -130,6 +142,7 @@ pub async fn run(options: Options) -> anyhow::Result<u8> {
 /// What was read.
 struct Done {
     tables: Aggregate,
+    peers: Option<Peers>,
     replayed: Replayed,
     errors: Vec<String>,
     /// Nobody reads stdout any more.
@@ -153,7 +166,7 @@ fn read(sources: &[Source], selector: Selector, mut output: Output) -> Done {
             break;
         }
     }
-    let result = result.and_then(|()| output.flush());
+    let result = result.and_then(|()| output.finish());
     let closed = matches!(&result, Err(error) if error.kind() == io::ErrorKind::BrokenPipe);
     if let Err(error) = result
         && !closed
@@ -164,6 +177,7 @@ fn read(sources: &[Source], selector: Selector, mut output: Output) -> Done {
     errors.extend(unsaved);
     Done {
         tables: output.tables,
+        peers: output.peers,
         replayed: reader.finish(),
         errors,
         closed,
@@ -215,11 +229,12 @@ fn read_one(
 fn finish(options: &Options, file: Option<SummaryFile>, done: Done) -> u8 {
     let Done {
         tables,
+        peers,
         replayed,
         mut errors,
         closed,
     } = done;
-    let summary = tables.finish(Run {
+    let mut summary = tables.finish(Run {
         time: clock::now(),
         host: None,
         traced: None,
@@ -228,6 +243,9 @@ fn finish(options: &Options, file: Option<SummaryFile>, done: Done) -> u8 {
         replay: Some(replayed),
         sampled: None,
     });
+    if let Some(mut peers) = peers {
+        peers.describe(&mut summary.peers);
+    }
     errors.dedup();
     write(options, &summary, file, closed, &mut errors);
     if options.strict && replayed.is_short() {

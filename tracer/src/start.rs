@@ -1,26 +1,43 @@
 //! From options to attached programs, and what to tell the user about them.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use jiff::tz::TimeZone;
 use tracer_common::config::feature;
 
+use crate::aggregate::Aggregate;
+use crate::bpf::follow::Followed;
 use crate::bpf::loader::{LoadError, Settings, Tracer};
 use crate::bpf::programs::{Accounting, Backend, Failure, Need};
+use crate::carrier::Carriers;
+use crate::choose::Choice;
+use crate::choose::exe;
+use crate::choose::reload::Reload;
+use crate::clock::Moment;
+use crate::command::Command;
+use crate::follow;
+use crate::interval::Intervals;
+use crate::map::keeper::Keeper;
 use crate::namespaces;
 use crate::options::{AcceptHooks, Events, Options, OutputFormat};
+use crate::peers::Peers;
 use crate::ports::PortSet;
 use crate::preflight::{AcceptHooksPossible, Machine, memlock};
-use crate::publish::Stream;
+use crate::process::Processes;
+use crate::publish::{Publisher, Stream};
 use crate::say::say;
 use crate::sink::Format;
 use crate::sink::file::open_output;
 use crate::sink::json::Json;
+use crate::sink::live::time::Measure;
 use crate::sink::live::{Live, LiveOptions};
+use crate::sink::selected::Selected;
 use crate::sink::writer::Output;
+use crate::stop::Stop;
 use crate::terminal;
 
 /// Bytes of records that wait for a slow consumer; more are dropped and counted.
@@ -72,6 +89,49 @@ fn say_missing(failure: &Failure, options: &Options, machine: &Machine) -> anyho
         }
     }
     Ok(())
+}
+
+/// Starts the command, if there is one; it waits until it may begin. See [`Command::start`].
+pub fn command(options: &Options, machine: &Machine) -> anyhow::Result<Option<Command>> {
+    let line = options.command.as_ref();
+    line.map(|line| Command::start(line, machine.sighup_ignored()))
+        .transpose()
+}
+
+/// Has the kernel side follow the command, or the processes that were asked for with all that they
+/// started; `None` if nobody is followed.
+pub fn follow(
+    options: &Options,
+    tracer: &mut Tracer,
+    command: Option<&Command>,
+) -> anyhow::Result<Option<Followed>> {
+    if !options.filter.follow {
+        return Ok(None);
+    }
+    if !follow::ids_are_the_kernels() {
+        bail!(
+            "processes cannot be followed from here: this is a container with process ids of its own. \
+             Run on the host, or in a container with the host's (`--pid host`)"
+        );
+    }
+    let mut followed = tracer.take_followed()?;
+    if let Some(command) = command {
+        followed
+            .insert(command.pid())
+            .context("cannot follow the command")?;
+        return Ok(Some(followed));
+    }
+    let roots = &options.filter.pids;
+    let missing = follow::tree(&mut followed, roots).context("cannot follow processes")?;
+    if missing.len() == roots.len() {
+        bail!("--follow: none of the processes that --pid names is there");
+    }
+    for pid in missing {
+        say(&format!(
+            "note: process {pid} is not there, and not followed"
+        ));
+    }
+    Ok(Some(followed))
 }
 
 /// Finds the connections that are older than this run, and says where it cannot.
@@ -163,18 +223,29 @@ pub fn settings(options: &Options) -> Settings<'_> {
         local_ports: filter.local_ports.as_ref().map(PortSet::words),
         remote_ports: filter.remote_ports.as_ref().map(PortSet::words),
         ids: filter.ids().collect(),
-        features: match options.events {
-            _ if !options.has_stages() => 0,
-            Events::Lifecycle => feature::STAGES,
-            Events::Traffic => feature::STAGES | feature::TRAFFIC,
-            Events::Io => feature::STAGES | feature::TRAFFIC | feature::IO,
-        },
+        choice: &filter.choice,
+        features: features(options),
         ring_bytes: options.ring_bytes,
         max_connections: options.max_connections,
         accounting: options.accounting,
         accept_hooks: options.accept_hooks != AcceptHooks::Off,
         debug: options.debug,
     }
+}
+
+/// Bits of [`feature`].
+fn features(options: &Options) -> u32 {
+    /// Whoever hears of stages hears of processes.
+    const STAGES: u32 = feature::STAGES | feature::PROCESSES;
+    let told = match options.events {
+        _ if !options.has_stages() => 0,
+        Events::Lifecycle if !options.has_traffic() => STAGES,
+        Events::Lifecycle | Events::Traffic => STAGES | feature::TRAFFIC,
+        Events::Io => STAGES | feature::TRAFFIC | feature::IO,
+    };
+    let if_wanted = |wanted, feature| if wanted { feature } else { 0 };
+    told | if_wanted(options.wire, feature::WIRE)
+        | if_wanted(options.filter.follow, feature::FOLLOW)
 }
 
 /// Before 5.11 maps are charged to the locked-memory limit, and the kernel says only EPERM.
@@ -189,31 +260,88 @@ pub fn explain(error: LoadError, settings: &Settings<'_>, limit: Option<u64>) ->
     }
 }
 
+/// Opens everything that results go to, with `tables` for the sums of them.
+pub fn publisher(
+    options: &Options,
+    tables: Aggregate,
+    host: &Arc<str>,
+) -> anyhow::Result<Publisher> {
+    let stream = open_stream(options)?;
+    let mut publisher = Publisher::new(stream, Carriers::detect(), tables);
+    publisher.keeper = Keeper::start(&options.map)?;
+    publisher.enricher.peers = Peers::start(&options.peers)?;
+    publisher.enricher.processes = options.has_stages().then(Processes::traced);
+    publisher.programs = exe::Stage::new(options.filter.choice.exe.clone());
+    publisher.intervals = options.interval.as_ref().map(|interval| {
+        Intervals::live(interval, options.max_rows, host, Moment::now()).with_wire(options.wire)
+    });
+    Ok(publisher)
+}
+
+/// Listens for the signals that end a run, and for the one that has chosen files read again: a
+/// hangup ends a run that reads no files.
+pub fn listen(choice: &Choice, hangup_ignored: bool) -> io::Result<(Stop, Reload)> {
+    let reload = Reload::listen(choice, hangup_ignored)?;
+    let stop = Stop::listen(hangup_ignored || reload.takes_hangup())?;
+    Ok((stop, reload))
+}
+
 /// Opens where the records go; `None` when none are wanted.
-pub fn open_stream(options: &Options) -> anyhow::Result<Option<Stream>> {
-    let stdout = std::io::stdout();
+fn open_stream(options: &Options) -> anyhow::Result<Option<Stream>> {
+    let ours = standard(options)?;
     let (target, colour) = match &options.output {
         Some(path) => (open_output(path)?, false),
-        None if !options.has_records() => return Ok(None),
-        None => {
-            let fd = stdout
-                .as_fd()
-                .try_clone_to_owned()
-                .context("stdout is not usable")?;
-            (File::from(fd), terminal::wants_colour(&stdout))
-        }
+        None if !options.has_records() && options.interval.is_none() => return Ok(None),
+        None => (ours.file, ours.colour),
     };
     let format: Box<dyn Format> = match options.format {
         OutputFormat::Json => Box::new(Json),
         OutputFormat::Live => Box::new(Live::new(LiveOptions {
             colour,
             traffic: options.events == Events::Io,
-            milliseconds: terminal::width(&stdout) >= terminal::ROOMY,
+            milliseconds: ours.width >= terminal::ROOMY,
             zone: TimeZone::system(),
+            time: options.time,
+            measure: Measure::Mono,
+            width: if options.output.is_some() {
+                terminal::UNLIMITED
+            } else {
+                ours.width
+            },
         })),
+    };
+    let format = if options.interval.is_some() {
+        let events = options.has_records().then_some(options.events);
+        Box::new(Selected::new(format, events))
+    } else {
+        format
     };
     Ok(Some(Stream::new(
         format,
         Output::start(target, OUTPUT_QUEUE),
     )))
+}
+
+/// A standard stream.
+struct Standard {
+    file: File,
+    colour: bool,
+    width: usize,
+}
+
+/// The one where records go.
+fn standard(options: &Options) -> anyhow::Result<Standard> {
+    if options.has_stdout() {
+        look_at(&std::io::stdout()).context("stdout is not usable")
+    } else {
+        look_at(&std::io::stderr()).context("stderr is not usable")
+    }
+}
+
+fn look_at(stream: &(impl AsFd + IsTerminal)) -> std::io::Result<Standard> {
+    Ok(Standard {
+        file: stream.as_fd().try_clone_to_owned()?.into(),
+        colour: terminal::wants_colour(stream),
+        width: terminal::width(stream),
+    })
 }

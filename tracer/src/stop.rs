@@ -2,6 +2,7 @@
 
 use std::io;
 
+use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Signals that end the run. From here on they do not kill the process.
@@ -27,8 +28,13 @@ impl Stop {
         })
     }
 
-    /// Waits for the next of them.
+    /// Waits for any of them. Safe to cancel.
     pub async fn requested(&mut self) {
+        self.next().await;
+    }
+
+    /// Waits for the next of them, and says which it is. Safe to cancel.
+    pub async fn next(&mut self) -> Number {
         let Self {
             interrupt,
             terminate,
@@ -41,9 +47,9 @@ impl Stop {
             }
         };
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hung_up => {}
+            _ = interrupt.recv() => Number::INT,
+            _ = terminate.recv() => Number::TERM,
+            _ = hung_up => Number::HUP,
         }
     }
 }

@@ -8,7 +8,8 @@ use compact_str::CompactString;
 use serde::Serialize;
 
 use crate::reconcile::Reconciliation;
-use crate::record::{Direction, WallTime};
+use crate::record::{Container, Direction, Peer, WallTime};
+use crate::wire::Wire;
 
 /// Counts that every table has; each table's columns add up to the grand total.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -29,6 +30,9 @@ pub struct Counts {
     pub tx: u64,
     /// Bytes received.
     pub rx: u64,
+    /// What the connections put on the wire, at their owner; of those that tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wire: Option<Wire>,
 }
 
 impl Counts {
@@ -62,6 +66,9 @@ impl std::ops::AddAssign for Counts {
         add(&mut self.open, other.open);
         add(&mut self.tx, other.tx);
         add(&mut self.rx, other.rx);
+        if let Some(more) = other.wire {
+            *self.wire.get_or_insert_default() += more;
+        }
     }
 }
 
@@ -105,6 +112,9 @@ pub struct ProcessRow {
     /// Start of the process, nanoseconds since boot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_ns: Option<u64>,
+    /// Who it is, where that is known.
+    #[serde(flatten)]
+    pub known: Option<Box<KnownProcess>>,
     /// Rows were added up before this one was made, perhaps one of the same thing: these counts
     /// may lack what [`Other::most_missing`] says.
     #[serde(skip_serializing_if = "is_false")]
@@ -112,6 +122,23 @@ pub struct ProcessRow {
     /// The counts.
     #[serde(flatten)]
     pub counts: Counts,
+}
+
+/// Who a process is, as far as tables tell it; as in [`crate::record::ProcessDetails`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct KnownProcess {
+    /// Path of the program it executes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exe: Option<CompactString>,
+    /// Name of its effective user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<CompactString>,
+    /// systemd unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<CompactString>,
+    /// Container it runs in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<Container>,
 }
 
 /// One peer address.
@@ -123,6 +150,9 @@ pub struct PeerRow {
     /// The address; absent in the row for connections whose peer was not kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ip: Option<IpAddr>,
+    /// What is known of it, where somebody asked.
+    #[serde(flatten)]
+    pub known: Option<Arc<Peer>>,
     /// Network namespace.
     pub netns: u32,
     /// Rows were added up before this one was made, perhaps one of the same thing: these counts
@@ -186,6 +216,14 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// Everything known not to have been seen, counted where it happened, and what was merely late.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Loss {
@@ -215,6 +253,8 @@ pub struct Loss {
     pub lost_rx: u64,
     /// Times a further process of a connection found no room; its bytes are unattributed.
     pub users_full: u64,
+    /// Processes that should have been followed: more ran at a time than there is room for.
+    pub not_followed: u64,
     /// Kernel probe runs skipped because one was already running on that CPU.
     pub missed_probes: u64,
     /// Ring records of a kind this program does not know.
@@ -336,6 +376,9 @@ pub struct Replayed {
     pub truncated: u64,
     /// Lines that are no record of this schema version.
     pub foreign: u64,
+    /// Rows of intervals, which the records add up to anyway.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub intervals: u64,
     /// Time of the earliest record kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first: Option<WallTime>,

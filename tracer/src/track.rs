@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use tracer_common::connection::{Connection, ConnectionKey, Task, flags};
+use tracer_common::connection::{Closer, Connection, ConnectionKey, Task, flags};
 use tracer_common::event::Io;
 use tracer_common::flow::{AF_INET6, is_v4_mapped};
 use tracer_common::users::{UserKey, UserTotals};
@@ -21,6 +21,7 @@ use crate::record::{
     Bytes, Cgroup, Direction, Endpoint, EventKind, Family, Out, Process, ProcessName, Record,
     SCHEMA_VERSION, User, Users,
 };
+use crate::wire;
 
 /// Stages that were told.
 mod told {
@@ -41,6 +42,15 @@ struct Progress {
     position: u64,
 }
 
+/// What `traffic` records told of a process that moved bytes of a connection.
+#[derive(Clone, Copy, Debug)]
+struct UserTold {
+    pid: u32,
+    start_ns: u64,
+    tx: u64,
+    rx: u64,
+}
+
 /// What is live, and what was said about it.
 #[derive(Debug)]
 pub struct Track {
@@ -52,6 +62,8 @@ pub struct Track {
     /// Whether more than the end of a connection is told.
     stages: bool,
     live: HashMap<ConnectionKey, Progress>,
+    /// Of those whose owner did not move all bytes alone: what was told of each process.
+    shared: HashMap<ConnectionKey, Vec<UserTold>>,
     /// Counts sweeps of the table.
     sweep: u32,
     /// Closed by way of the pending map: news that overtook them must not revive them. The second
@@ -71,6 +83,7 @@ impl Track {
             wall_offset_ns: 0,
             stages: true,
             live: HashMap::new(),
+            shared: HashMap::new(),
             sweep: 0,
             finished: Default::default(),
         }
@@ -115,6 +128,7 @@ impl Track {
         self.stages(key, connection, &mut progress, out);
         if connection.is(flags::RELEASED) {
             self.live.remove(&key);
+            self.shared.remove(&key);
             if !connection.is(flags::FAILED) {
                 out.push(self.last(
                     EventKind::Close,
@@ -158,11 +172,13 @@ impl Track {
         std::mem::replace(&mut progress.position, position) != position
     }
 
-    /// A live state at the end of a traffic interval: tells what moved since the last record.
+    /// A live state at the end of a traffic interval: tells what moved since the last record, and by
+    /// whom where that was not the owner alone. `users` are the processes beyond the owner.
     pub fn traffic(
         &mut self,
         key: ConnectionKey,
         connection: &Connection,
+        users: &[(UserKey, UserTotals)],
         now_ns: u64,
         out: &mut impl Out,
     ) {
@@ -173,7 +189,7 @@ impl Track {
         let Some(progress) = self.live.get_mut(&key) else {
             return;
         };
-        let bytes = Bytes {
+        let mut bytes = Bytes {
             tx: connection.tx().saturating_sub(progress.tx),
             rx: connection.rx().saturating_sub(progress.rx),
             ..Bytes::default()
@@ -181,10 +197,59 @@ impl Track {
         if (bytes.tx, bytes.rx) == (0, 0) {
             return;
         }
+        let before = (progress.tx, progress.rx);
         (progress.tx, progress.rx) = (connection.tx(), connection.rx());
         let mut record = self.record(EventKind::Traffic, key, connection, now_ns);
+        let all = (connection.tx(), connection.rx());
+        if record.process.is_some() && (connection.owner_tx, connection.owner_rx) != all {
+            record.users = self.moved_by(key, connection, users, before);
+            let (tx, rx) = sum(&record.users);
+            let unknown = |all: u64, known| Some(all.saturating_sub(known)).filter(|it| *it > 0);
+            bytes.unattributed_tx = unknown(bytes.tx, tx);
+            bytes.unattributed_rx = unknown(bytes.rx, rx);
+        }
         record.bytes = Some(bytes);
         out.push(record);
+    }
+
+    /// Who moved bytes of a connection since that was last told. `before` is what was told of all
+    /// of them: as long as nobody else is known, it was the owner's.
+    fn moved_by(
+        &mut self,
+        key: ConnectionKey,
+        connection: &Connection,
+        others: &[(UserKey, UserTotals)],
+        before: (u64, u64),
+    ) -> Users {
+        let told = self.shared.entry(key).or_insert_with(|| {
+            vec![UserTold {
+                pid: connection.owner.tgid,
+                start_ns: connection.owner.start_ns,
+                tx: before.0,
+                rx: before.1,
+            }]
+        });
+        let mut moved = all_users(connection, others);
+        moved.retain(|user| {
+            let is_it =
+                |told: &&mut UserTold| (told.pid, told.start_ns) == (user.pid, user.start_ns);
+            let (tx, rx) = (user.tx, user.rx);
+            if let Some(told) = told.iter_mut().find(is_it) {
+                user.tx = tx.saturating_sub(told.tx);
+                user.rx = rx.saturating_sub(told.rx);
+                (told.tx, told.rx) = (told.tx.max(tx), told.rx.max(rx));
+            } else {
+                let (pid, start_ns) = (user.pid, user.start_ns);
+                told.push(UserTold {
+                    pid,
+                    start_ns,
+                    tx,
+                    rx,
+                });
+            }
+            user.tx | user.rx != 0
+        });
+        moved
     }
 
     /// One call.
@@ -226,6 +291,7 @@ impl Track {
         out: &mut impl Out,
     ) {
         let mut progress = self.live.remove(&key).unwrap_or_default();
+        self.shared.remove(&key);
         self.stages(key, connection, &mut progress, out);
         out.push(self.last(EventKind::OpenAtExit, key, connection, users, now_ns));
     }
@@ -248,6 +314,7 @@ impl Track {
         self.live.retain(|key, progress| {
             let stays = progress.sweep == self.sweep;
             if !stays {
+                self.shared.remove(key);
                 out.vanished(self.identity.of(*key));
             }
             stays
@@ -297,6 +364,7 @@ impl Track {
                 record.latency_ns = since_birth(connection, at);
                 record.reason = Some(classify::failure(connection));
                 record.retransmits = Some(connection.tcp.retransmits);
+                record.wire = wire::of(connection);
                 out.push(record);
             }
         } else if tell(told::ENDED, connection.closed_ns != 0) {
@@ -320,6 +388,7 @@ impl Track {
         record.users = all_users(connection, users);
         let known = self.hooks_see_bytes || connection.is(flags::HAS_COUNTERS);
         record.bytes = known.then(|| totals(connection, &record.users));
+        record.wire = wire::of(connection);
         record
     }
 
@@ -352,14 +421,17 @@ impl Track {
             socket_family: on_v6_socket.then_some(Family::Ipv6),
             local: endpoint(flow.local_ip, flow.local_port),
             remote: endpoint(flow.remote_ip, flow.remote_port),
+            peer: None,
             process: owned.then(|| process(&connection.owner)),
             closer: None,
             users: Users::new(),
             netns: connection.netns,
             cgroup: owned.then_some(Cgroup {
                 id: connection.cgroup,
+                path: None,
             }),
             bytes: None,
+            wire: None,
             duration_ns: None,
             latency_ns: None,
             queue_ns: None,
@@ -419,7 +491,7 @@ fn end(record: &mut Record, connection: &Connection, at_ns: u64) {
         record.latency_ns = since_birth(connection, connection.established_ns);
     }
     if connection.closer.tgid != 0 {
-        let Task { tgid, name, .. } = connection.closer;
+        let Closer { tgid, name, .. } = connection.closer;
         record.closer = Some(ProcessName {
             pid: tgid,
             name: escape(&name),
@@ -437,9 +509,7 @@ fn end(record: &mut Record, connection: &Connection, at_ns: u64) {
 
 fn totals(connection: &Connection, users: &[User]) -> Bytes {
     let (tx, rx) = (connection.tx(), connection.rx());
-    let (user_tx, user_rx) = users
-        .iter()
-        .fold((0, 0), |(tx, rx), user| (tx + user.tx, rx + user.rx));
+    let (user_tx, user_rx) = sum(users);
     let is_over = connection.is(flags::HAS_COUNTERS) && connection.closed_ns != 0;
     let counters = is_over.then_some(&connection.tcp);
     let before = u8::try_from(connection.state_before_close).unwrap_or_default();
@@ -454,6 +524,12 @@ fn totals(connection: &Connection, users: &[User]) -> Bytes {
         before_tx: is_older.then_some(connection.before_tx),
         before_rx: is_older.then_some(connection.before_rx),
     }
+}
+
+/// Bytes of all of them.
+fn sum(users: &[User]) -> (u64, u64) {
+    let sum = |(tx, rx), user: &User| (tx + user.tx, rx + user.rx);
+    users.iter().fold((0, 0), sum)
 }
 
 fn all_users(connection: &Connection, others: &[(UserKey, UserTotals)]) -> Users {
@@ -485,6 +561,7 @@ fn process(task: &Task) -> Process {
         thread: escape(&task.thread),
         uid: task.uid,
         start_ns: task.start_ns,
+        details: None,
     }
 }
 

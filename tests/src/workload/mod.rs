@@ -1,12 +1,15 @@
 //! The scenarios, and the command line that chooses one.
 
+mod act;
 mod asleep;
 mod blocked;
+mod children;
 mod churn;
 mod counted;
 mod crew;
 mod echo;
 mod exec;
+mod exec_connect;
 mod failed;
 mod fork;
 mod handoff;
@@ -72,6 +75,8 @@ enum Scenario {
     SamePid(CountArgs),
     /// Processes that execute another program while they have connections.
     Exec(CountArgs),
+    /// Programs that connect once and are gone, each with a command line of its own.
+    ExecConnect(exec_connect::ExecConnectArgs),
     /// Many processes with connections are killed when a line comes on standard input.
     KilledAtOnce(CountArgs),
     /// Attempts that nobody answers.
@@ -80,10 +85,22 @@ enum Scenario {
     Many(many::ManyArgs),
     /// Processes with awkward names use a connection each.
     Named(NamedArgs),
+    /// Says how it was started, and ends as it is told.
+    Act(act::ActArgs),
+    /// Starts processes that connect once each.
+    Children(children::ChildrenArgs),
+    /// Leaves a process behind.
+    Linger(children::LingerArgs),
+    /// A process with descendants that run already.
+    Tree(children::TreeArgs),
+    #[command(hide = true)]
+    ConnectOnce(children::OnceArgs),
     #[command(hide = true)]
     ExecFirst(CountArgs),
     #[command(hide = true)]
     ExecSecond(exec::SecondArgs),
+    #[command(hide = true)]
+    ExecConnectChild(exec_connect::ChildArgs),
     #[command(hide = true)]
     EchoClient(echo::ClientArgs),
     #[command(hide = true)]
@@ -200,6 +217,7 @@ struct NamedArgs {
     names: Vec<String>,
 }
 
+pub use act::Start;
 pub use failed::names as failed_names;
 pub use many::{ANSWER, REQUEST};
 pub use never_failed::names as never_failed_names;
@@ -227,10 +245,17 @@ pub fn main() -> anyhow::Result<()> {
         Scenario::Exec(args) => exec::run(args.connections),
         Scenario::ExecFirst(args) => exec::first(args.connections % 2 == 1),
         Scenario::ExecSecond(args) => exec::second(&args),
+        Scenario::ExecConnect(args) => exec_connect::run(&args),
+        Scenario::ExecConnectChild(args) => exec_connect::child(&args),
         Scenario::KilledAtOnce(args) => storm::killed_at_once(args.connections),
         Scenario::Unanswered(args) => storm::unanswered(args.connections),
         Scenario::Many(args) => many::run(&args),
         Scenario::Named(args) => named::run(&args.names),
+        Scenario::Act(args) => act::run(&args),
+        Scenario::Children(args) => children::run(&args),
+        Scenario::Linger(args) => children::linger(&args),
+        Scenario::Tree(args) => children::tree(&args),
+        Scenario::ConnectOnce(args) => children::once(&args),
         Scenario::EchoClient(args) => echo::client(&args),
         Scenario::Worker(args) => worker::main(&args),
         Scenario::ChurnClient(args) => churn::client(&args),

@@ -28,11 +28,7 @@ pub(super) fn run(names: &[String]) -> anyhow::Result<()> {
 /// Takes the name, then connects to itself.
 pub(super) fn child(names: &[String]) -> anyhow::Result<()> {
     for name in names {
-        let bytes = (0..name.len()).step_by(2).map(|at| {
-            let digits = name.get(at..at + 2).context("an odd number of digits")?;
-            Ok(u8::from_str_radix(digits, 16)?)
-        });
-        let name = CString::new(bytes.collect::<anyhow::Result<Vec<_>>>()?)?;
+        let name = CString::new(bytes_of(name)?)?;
         rustix::thread::set_name(&name)?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, PORT))?;
         let mut client = Counted::connect(listener.local_addr()?)?;
@@ -42,4 +38,13 @@ pub(super) fn child(names: &[String]) -> anyhow::Result<()> {
         say(&Line::Server(server.close("orderly")))?;
     }
     Ok(())
+}
+
+/// What these hexadecimal digits stand for.
+pub(super) fn bytes_of(digits: &str) -> anyhow::Result<Vec<u8>> {
+    let bytes = (0..digits.len()).step_by(2).map(|at| {
+        let two = digits.get(at..at + 2).context("an odd number of digits")?;
+        Ok(u8::from_str_radix(two, 16)?)
+    });
+    bytes.collect()
 }

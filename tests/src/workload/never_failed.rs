@@ -47,6 +47,7 @@ type Script = fn() -> anyhow::Result<()>;
 static KINDS: &[(&str, Script)] = &[
     ("polled", polled),
     ("asked-again", asked_again),
+    ("reset-and-asked", reset_and_asked),
     ("stopped-client", || stopped_client("")),
     ("interrupted-client", || stopped_client(" --limited")),
     ("stopped-server", stopped_server),
@@ -119,6 +120,23 @@ fn asked_again() -> anyhow::Result<()> {
             }
         }
         use_both(client, &listener)?;
+    }
+    Ok(())
+}
+
+/// A connect call on a connection that the server has reset.
+fn reset_and_asked() -> anyhow::Result<()> {
+    let listener = listen()?;
+    let remote = listener.local_addr()?;
+    for _ in 0..3 {
+        let client = Counted::connect(remote)?;
+        let server = Counted::accept(&listener)?;
+        server.linger_zero()?;
+        say(&Line::Server(server.close("reset")))?;
+        client.wait(PollFlags::HUP)?;
+        let again = rustix::net::connect(client.stream(), &remote);
+        ensure!(again == Err(Errno::ISCONN), "connecting gave {again:?}");
+        say(&Line::Client(client.close("reset")))?;
     }
     Ok(())
 }

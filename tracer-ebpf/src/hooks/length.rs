@@ -10,6 +10,7 @@ use tracer_common::classic::{LENGTH_FLAGS, LENGTH_RESULT, LENGTH_SOCK};
 
 use super::classic;
 use crate::{
+    filter::has_other_ports,
     kernel::{Sock, Socket, TypedSock},
     traffic,
 };
@@ -22,14 +23,18 @@ const MSG_ERRQUEUE: i32 = 0x2000;
 #[btf_tracepoint(function = "sock_send_length")]
 fn send_length(ctx: BtfTracePointContext) -> i32 {
     let sock = TypedSock::new(ctx.arg(0));
-    sent(sock.plain(), ctx.arg(1), || sock.is_mptcp());
+    if !has_other_ports(sock.local_port(), || sock.remote_port()) {
+        sent(sock.plain(), ctx.arg(1), || sock.is_mptcp());
+    }
     0
 }
 
 #[btf_tracepoint(function = "sock_recv_length")]
 fn recv_length(ctx: BtfTracePointContext) -> i32 {
     let sock = TypedSock::new(ctx.arg(0));
-    received(sock.plain(), ctx.arg(1), ctx.arg(2), || sock.is_mptcp());
+    if !has_other_ports(sock.local_port(), || sock.remote_port()) {
+        received(sock.plain(), ctx.arg(1), ctx.arg(2), || sock.is_mptcp());
+    }
     0
 }
 

@@ -7,6 +7,8 @@ use aya_ebpf::{
     programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext, TracePointContext},
 };
 
+use tracer_common::tcp_state;
+
 use super::classic;
 use crate::{
     kernel::{Destination, Sock, Socket as _, TaskStruct},
@@ -16,21 +18,37 @@ use crate::{
 /// Where `fexit` finds the result: behind the arguments.
 const RESULT: usize = 3;
 
+/// What a socket that is connected answers, and was before a reset, too.
+const EISCONN: i32 = 106;
+
 /// Offsets of the first two arguments in the records of `sys_enter_*`, stable ABI.
 const FD: usize = 16;
 const ADDRESS: usize = 24;
+
+#[inline(always)]
+fn calls(sock: Sock, address: *const u8) {
+    if sock.state() == tcp_state::CLOSE {
+        no_route::calls(sock.key(), address);
+    }
+}
+
+#[inline(always)]
+fn returned(result: i32) {
+    let find = |socket: u64| Some(Sock::new(socket as *const u8));
+    no_route::returned(result, find, Destination::of_kernel);
+}
 
 macro_rules! fentry_and_fexit {
     ($function:literal, $entry:ident, $exit:ident) => {
         #[fentry(function = $function)]
         fn $entry(ctx: FEntryContext) -> i32 {
-            no_route::calls(Sock::new(ctx.arg(0)), ctx.arg(1));
+            calls(Sock::new(ctx.arg(0)), ctx.arg(1));
             0
         }
 
         #[fexit(function = $function)]
         fn $exit(ctx: FExitContext) -> i32 {
-            no_route::returned(ctx.arg(RESULT), Destination::of_kernel);
+            returned(ctx.arg(RESULT));
             0
         }
     };
@@ -42,18 +60,19 @@ fentry_and_fexit!("tcp_v6_connect", route_v6_fentry, route_v6_fexit);
 #[kprobe]
 fn route_kprobe(ctx: ProbeContext) -> u32 {
     if let (Some(sk), Some(address)) = (ctx.arg(0), ctx.arg(1)) {
-        no_route::calls(Sock::new(sk), address);
+        calls(Sock::new(sk), address);
     }
     0
 }
 
 #[kretprobe]
 fn route_kretprobe(ctx: RetProbeContext) -> u32 {
-    no_route::returned(ctx.ret(), Destination::of_kernel);
+    returned(ctx.ret());
     0
 }
 
-/// Not for `io_uring`, which makes no system call of its own.
+/// Not for `io_uring`, which makes no system call of its own. Most attempts have a route: what is asked
+/// of the socket can wait until one fails, but for what the call itself changes.
 #[tracepoint]
 fn connect_enter(ctx: TracePointContext) -> u32 {
     // SAFETY: both lie inside the record of every `sys_enter_*` event.
@@ -63,20 +82,23 @@ fn connect_enter(ctx: TracePointContext) -> u32 {
             _ => return 0,
         }
     };
-    if let Some(sock) = TaskStruct::current().socket(fd as u32)
-        && sock.is_tcp()
-        // A call that only fetches the error of an attempt that is over is none.
-        && !sock.is_connecting()
-    {
-        no_route::calls(sock, address);
+    // A call that only fetches the error of an attempt that is over is none.
+    if !TaskStruct::current().is_connecting(fd as u32) {
+        no_route::calls(fd, address);
     }
     0
 }
 
 #[tracepoint]
 fn connect_exit(ctx: TracePointContext) -> u32 {
-    if let Some(result) = classic::result(&ctx) {
-        no_route::returned(result as i32, Destination::of_caller);
+    if let Some(result) = classic::result(&ctx)
+        && result as i32 != -EISCONN
+    {
+        let find = |fd: u64| {
+            let sock = TaskStruct::current().socket(fd as u32)?;
+            sock.is_tcp().then_some(sock)
+        };
+        no_route::returned(result as i32, find, Destination::of_caller);
     }
     0
 }

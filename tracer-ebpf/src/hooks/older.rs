@@ -4,7 +4,7 @@
 use core::ffi::c_void;
 
 use crate::{
-    kernel::{Sock, TaskStruct},
+    kernel::{Sock, TaskStruct, TcpSock},
     older,
 };
 
@@ -30,8 +30,10 @@ struct TaskFile {
 extern "C" fn older_sockets(ctx: *const Tcp) -> i32 {
     // SAFETY: the kernel calls with a whole context of this type.
     let sk = unsafe { (*ctx).sk };
-    if !sk.is_null() {
-        older::socket(Sock::new(sk));
+    if !sk.is_null()
+        && let Some(sock) = TcpSock::of(sk)
+    {
+        older::socket(sock);
     }
     0
 }

@@ -7,7 +7,7 @@ use tracer::decode::{Decoded, decode};
 use tracer::identity::Identity;
 use tracer::record::{Out, Record};
 use tracer::track::Track;
-use tracer_common::connection::{Connection, ConnectionKey, Task, TcpCounters, flags};
+use tracer_common::connection::{Closer, Connection, ConnectionKey, Task, TcpCounters, flags};
 use tracer_common::event::{News, Touched, kind};
 use tracer_common::flow::{AF_INET, AF_INET6, Flow};
 use tracer_common::tcp_state::{CLOSE_WAIT, FIN_WAIT2, SYN_SENT};
@@ -154,7 +154,11 @@ fn closed(established: &Connection, number: u64) -> Connection {
         closed_ns: established.birth_ns + 900_000,
         owner_tx: 100 + number % 900,
         owner_rx: 5_000,
-        closer: established.owner,
+        closer: Closer {
+            tgid: established.owner.tgid,
+            reserved: 0,
+            name: established.owner.name,
+        },
         tcp: TcpCounters {
             bytes_acked: 101 + number % 900 + u64::from(!inbound),
             bytes_received: 5_001,
@@ -187,6 +191,9 @@ pub fn replay(ring: &[Vec<u8>], track: &mut Track, out: &mut impl Out) {
                 std::hint::black_box(sk);
             }
             Decoded::Io(io) => track.io(&io, out),
+            Decoded::Process(told) => {
+                std::hint::black_box(told);
+            }
             Decoded::Unknown => panic!("an unknown record"),
         }
     }

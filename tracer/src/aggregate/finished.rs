@@ -1,10 +1,12 @@
 //! Rows of the grown tables to rows of the summary. Pure.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::hosts::Hosts;
 use super::rows::Row;
 use super::{PeerKey, PortKey, ProcessKey, ProcessLabel, THIS_HOST};
+use crate::record::Peer;
 use crate::summary::{Counts, PeerRow, PortRow, ProcessRow};
 
 pub(super) fn port_row(hosts: &Hosts, (key, row): (PortKey, Row<()>)) -> PortRow {
@@ -20,24 +22,28 @@ pub(super) fn port_row(hosts: &Hosts, (key, row): (PortKey, Row<()>)) -> PortRow
 
 pub(super) fn peer_rows(
     hosts: &Hosts,
-    peers: Vec<(PeerKey, Row<()>)>,
+    peers: Vec<(PeerKey, Row<Option<Arc<Peer>>>)>,
     without: BTreeMap<u32, Counts>,
 ) -> Vec<PeerRow> {
-    let row = |(host, ip, netns), at_least, counts| PeerRow {
+    let row = |(host, ip, netns), known, at_least, counts| PeerRow {
         host: hosts.of_row(host),
         ip,
+        known,
         netns,
         at_least,
         counts,
     };
     let mut rows: Vec<_> = peers
         .into_iter()
-        .map(|((host, ip, netns), kept)| row((host, Some(ip), netns), kept.at_least, kept.counts))
+        .map(|((host, ip, netns), kept)| {
+            let key = (host, Some(ip), netns);
+            row(key, kept.label, kept.at_least, kept.counts)
+        })
         .collect();
     for (netns, counts) in without {
         rows.insert(
             place(&rows, &counts, |row| &row.counts),
-            row((THIS_HOST, None, netns), false, counts),
+            row((THIS_HOST, None, netns), None, false, counts),
         );
     }
     rows
@@ -56,6 +62,7 @@ pub(super) fn process_rows(
             name: Some(kept.label.name),
             uid: Some(kept.label.uid),
             start_ns: Some(start_ns),
+            known: kept.label.known,
             at_least: kept.at_least,
             counts: kept.counts,
         })
@@ -70,6 +77,7 @@ pub(super) fn process_rows(
             name: None,
             uid: None,
             start_ns: None,
+            known: None,
             at_least: false,
             counts,
         };

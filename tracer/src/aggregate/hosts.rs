@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 /// Host names in the order of their first record. As many as the records have: who adds records of
 /// foreign files bounds them.
 #[derive(Debug, Default)]
-pub(super) struct Hosts {
+pub(crate) struct Hosts {
     names: Vec<Arc<str>>,
     numbers: HashMap<Arc<str>, u32>,
     /// Of the latest record: the next one is nearly always of the same host.
@@ -16,7 +16,7 @@ pub(super) struct Hosts {
 
 impl Hosts {
     /// The number of `host`, from 0 on.
-    pub(super) fn number(&mut self, host: &Arc<str>) -> u32 {
+    pub(crate) fn number(&mut self, host: &Arc<str>) -> u32 {
         if self.name(self.latest).is_some_and(|name| name == host) {
             return self.latest;
         }
@@ -39,7 +39,7 @@ impl Hosts {
     }
 
     /// The host of everything; `None` if there are several, or none.
-    pub(super) fn only(&self) -> Option<&Arc<str>> {
+    pub(crate) fn only(&self) -> Option<&Arc<str>> {
         match self.names.as_slice() {
             [host] => Some(host),
             _ => None,
@@ -47,7 +47,7 @@ impl Hosts {
     }
 
     /// What a row says of its host: nothing, unless there are several.
-    pub(super) fn of_row(&self, number: u32) -> Option<Arc<str>> {
+    pub(crate) fn of_row(&self, number: u32) -> Option<Arc<str>> {
         let several = self.names.len() > 1;
         several.then(|| self.name(number).cloned()).flatten()
     }

@@ -10,18 +10,18 @@ use crate::summary::{Counts, Other};
 
 /// A row while its table grows.
 #[derive(Clone, Debug)]
-pub(super) struct Row<L> {
-    pub(super) counts: Counts,
+pub(crate) struct Row<L> {
+    pub(crate) counts: Counts,
     /// What the key is called.
-    pub(super) label: L,
+    pub(crate) label: L,
     /// It was made when rows had been added up already, perhaps one of the same key.
-    pub(super) at_least: bool,
+    pub(crate) at_least: bool,
 }
 
 /// Rows by key, at most `most`. Adding to a row that is there costs one look-up; making room costs
 /// as much as reading the table, at most once every half table of new keys.
 #[derive(Debug)]
-pub(super) struct Rows<K, L> {
+pub(crate) struct Rows<K, L> {
     by_key: HashMap<K, Row<L>>,
     most: usize,
     other: Option<Other>,
@@ -29,7 +29,7 @@ pub(super) struct Rows<K, L> {
 
 impl<K: Copy + Eq + Hash + Ord, L> Rows<K, L> {
     /// No rows yet; `most` is at least 1.
-    pub(super) fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize) -> Self {
         Self {
             by_key: HashMap::new(),
             most: most.max(1),
@@ -38,7 +38,7 @@ impl<K: Copy + Eq + Hash + Ord, L> Rows<K, L> {
     }
 
     /// Adds to the row of `key`, which is made if there is none.
-    pub(super) fn add(&mut self, key: K, counts: Counts, label: impl FnOnce() -> L) {
+    pub(crate) fn add(&mut self, key: K, counts: Counts, label: impl FnOnce() -> L) {
         if let Some(row) = self.by_key.get_mut(&key) {
             row.counts += counts;
             return;
@@ -52,6 +52,13 @@ impl<K: Copy + Eq + Hash + Ord, L> Rows<K, L> {
             at_least: self.other.is_some(),
         };
         self.by_key.insert(key, row);
+    }
+
+    /// Calls the row of `key` something else, if there is one.
+    pub(super) fn relabel(&mut self, key: K, label: L) {
+        if let Some(row) = self.by_key.get_mut(&key) {
+            row.label = label;
+        }
     }
 
     /// Keeps the quarter with the most connections and the quarter with the most bytes: who moves
@@ -103,7 +110,7 @@ impl<K: Copy + Eq + Hash + Ord, L> Rows<K, L> {
     }
 
     /// The rows, busiest first, those equally busy in the order of their key; and what is in none.
-    pub(super) fn finish(self) -> (Vec<(K, Row<L>)>, Option<Other>) {
+    pub(crate) fn finish(self) -> (Vec<(K, Row<L>)>, Option<Other>) {
         let mut rows: Vec<_> = self.by_key.into_iter().collect();
         rows.sort_unstable_by_key(|(key, row)| {
             let counts = &row.counts;

@@ -20,6 +20,7 @@ fn process(pid: u32) -> Process {
         thread: "nginx".into(),
         uid: 33,
         start_ns: 5,
+        details: None,
     }
 }
 
@@ -234,6 +235,7 @@ fn a_reused_pid_is_another_process() {
     aggregate.add(&close);
     close.process = Some(Process {
         start_ns: 99,
+        details: None,
         ..process(10)
     });
     aggregate.add(&close);

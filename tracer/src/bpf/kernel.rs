@@ -1,7 +1,5 @@
 //! What the running kernel says of itself.
 
-use std::thread;
-
 use aya::Btf;
 use tracer_common::classic::LENGTH_SOCK;
 use tracer_common::config::feature;
@@ -61,7 +59,7 @@ const MPTCP: &str = "mptcp_sock";
 
 /// Its types, and what follows from them; reading it takes no rights.
 pub struct Kernel {
-    /// For aya.
+    /// For aya: those that programs are attached to.
     pub(super) btf: Btf,
     pub(super) offsets: Offsets,
     /// Whether maps may allocate in programs of every kind: they have an allocator of their own
@@ -77,16 +75,10 @@ impl Kernel {
     pub fn read() -> Result<Self, LoadError> {
         let unreadable = |reason: String| LoadError::Btf { reason };
         let raw = std::fs::read(KERNEL_BTF).map_err(|error| unreadable(error.to_string()))?;
-        let (types, ayas) = thread::scope(|scope| {
-            let ayas = scope.spawn(|| Btf::parse(&raw, aya::Endianness::default()));
-            (btf::Btf::parse(&raw), ayas.join())
-        });
-        let types = types.map_err(|error| unreadable(error.to_string()))?;
-        let btf = match ayas {
-            Ok(Ok(btf)) => btf,
-            Ok(Err(error)) => return Err(unreadable(chain(&error))),
-            Err(_) => return Err(unreadable("its reader failed".to_owned())),
-        };
+        let types = btf::Btf::parse(&raw).map_err(|error| unreadable(error.to_string()))?;
+        let attached = types.only(&programs::types());
+        let btf = Btf::parse(&attached, aya::Endianness::default())
+            .map_err(|error| unreadable(chain(&error)))?;
         let release = kernel_release();
         let preempts = is_at_least(&release, 7, 0);
         let unsteady = if preempts {
@@ -117,7 +109,8 @@ impl Kernel {
 
     /// The programs that `backend` uses here by default, in the order of attachment.
     pub fn programs(&self, backend: Backend) -> impl Iterator<Item = &'static Spec> {
-        programs::of(backend, self.traits).filter(|spec| spec.counts_by(Accounting::Process))
+        programs::of(backend, self.traits)
+            .filter(|spec| spec.counts_by(Accounting::Process) && spec.serves(0))
     }
 
     /// See [`Tracer::unsteady`](super::loader::Tracer::unsteady).

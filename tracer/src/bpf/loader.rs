@@ -8,23 +8,28 @@ use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
 use tracer_common::config::{Config, feature};
 use tracer_common::connection::{Connection, ConnectionKey};
-use tracer_common::filter::{Filter, IdKey, PORT_WORDS};
+use tracer_common::filter::{Filter, IdKey, PORT_WORDS, PrefixKey};
 use tracer_common::folded::{FOLDED_ROWS, FoldedKey, FoldedTotals, TALLY_ROWS};
+use tracer_common::follow::MAX_FOLLOWED;
+use tracer_common::process::TOLD_ROWS;
 use tracer_common::users::{UserKey, UserTotals};
 use tracer_common::{global, map};
 use zerocopy::IntoBytes;
 
-use super::attach;
+use super::attach::{self, Outcome};
 use super::btf::KERNEL_BTF;
+use super::chosen::{self, Chosen};
+use super::follow::Followed;
 use super::kernel::{Kernel, Traits};
 use super::log::Log;
 use super::object::{self, ObjectError};
 use super::offsets::OffsetsError;
 use super::older;
 use super::programs::{self, Accounting, Backend, Failure, Need, PROGRAMS, Spec};
-use super::sample::{self, Sampler};
+use super::sample::{self, Sampler, Samplers};
 use super::snapshot::Maps;
 use super::undisturbed::MapCalls;
+use crate::choose::Choice;
 use crate::namespaces::Namespace;
 use crate::options::values::DEFAULT_MAX_CONNECTIONS;
 use crate::preflight::memlock::MapSize;
@@ -41,6 +46,8 @@ pub struct Settings<'a> {
     pub remote_ports: Option<&'a [u64; PORT_WORDS as usize]>,
     /// Members of the pid, uid and namespace sets.
     pub ids: Vec<IdKey>,
+    /// Members of the other sets.
+    pub choice: &'a Choice,
     /// Bits of [`tracer_common::config::feature`].
     pub features: u32,
     /// Ring size in bytes: a power of two pages.
@@ -57,7 +64,7 @@ pub struct Settings<'a> {
 
 impl Settings<'_> {
     /// Sizes of the large maps, for kernels that charge them to the locked-memory limit.
-    pub fn map_sizes(&self) -> [MapSize; 6] {
+    pub fn map_sizes(&self) -> [MapSize; 9] {
         let hash = |key: usize, value: usize, entries| MapSize::Hash {
             key: u32::try_from(key).unwrap_or(u32::MAX),
             value: u32::try_from(value).unwrap_or(u32::MAX),
@@ -86,9 +93,17 @@ impl Settings<'_> {
                 size_of::<FoldedTotals>(),
                 tally_rows(self),
             ),
+            hash(TOLD_KEY, size_of::<u8>(), told_rows(self)),
+            hash(size_of::<u32>(), size_of::<u64>(), followed_entries(self)),
             MapSize::Ring {
                 bytes: self.ring_bytes,
             },
+            // A trie, which is charged for all its entries likewise.
+            hash(
+                size_of::<PrefixKey>(),
+                size_of::<u8>(),
+                self.choice.prefix_room(),
+            ),
         ]
     }
 }
@@ -179,7 +194,7 @@ impl Tracer {
     /// Creates the maps, fills in filter, offsets and switches, and attaches the programs of the
     /// first of `backends` that can be attached: that a program loads proves nothing.
     pub fn start(settings: &Settings<'_>, backends: &[Backend]) -> Result<Self, LoadError> {
-        // Each parses all of BTF, which takes 20 ms.
+        // Either reads all types; aya's own reading takes 20 ms, and nothing asks for its result.
         let (kernel, loader) = thread::scope(|scope| {
             let loader = scope.spawn(EbpfLoader::new);
             (Kernel::read(), loader.join())
@@ -203,7 +218,12 @@ impl Tracer {
                 thorough,
                 &mut loader,
             ) {
-                Ok(tracer) => return Ok(Self { refused, ..tracer }),
+                Ok(mut tracer) => {
+                    // Nothing is counted yet.
+                    chosen::fill(&mut tracer.ebpf, settings.choice)
+                        .map_err(|error| map_error(&error))?;
+                    return Ok(Self { refused, ..tracer });
+                }
                 Err(LoadError::Backend(refusal)) => refused.push(refusal),
                 Err(error) => return Err(error),
             }
@@ -224,63 +244,55 @@ impl Tracer {
         thorough: bool,
         loader: &mut EbpfLoader<'a>,
     ) -> Result<Self, LoadError> {
+        let wanted: Vec<_> = programs::of(backend, traits)
+            .filter(|spec| {
+                let unwanted = matches!(spec.need, Need::AcceptHooks(_)) && !settings.accept_hooks;
+                !unwanted && spec.serves(settings.features) && spec.counts_by(settings.accounting)
+            })
+            .collect();
         let preallocate = backend.wants_preallocation() && !kernel.maps_allocate_safely;
-        // Preallocated, the default would take 150 MB for nothing on most hosts.
-        let connections = match settings.max_connections {
-            DEFAULT_MAX_CONNECTIONS if preallocate => DEFAULT_MAX_CONNECTIONS / 4,
-            chosen => chosen,
-        };
+        let preallocated: &[_] = if preallocate { &PREALLOCATED } else { &[] };
         let log_level = if settings.debug { &u8::MAX } else { &0 };
         loader
             // The object has no CO-RE relocations.
             .btf(None)
             .override_global(global::OFFSETS, kernel.offsets.as_bytes(), true)
             .override_global(global::FILTER, settings.filter.as_bytes(), true)
-            .override_global(aya_log::LEVEL, log_level, false)
-            .map_max_entries(map::EVENTS, settings.ring_bytes)
-            .map_max_entries(map::CONNECTIONS, connections)
-            .map_max_entries(map::USERS, connections)
-            .map_max_entries(map::PENDING, pending_entries(connections))
-            .map_max_entries(map::TALLY, tally_rows(settings));
-        let result = if preallocate {
-            let maps = [
-                map::CONNECTIONS,
-                map::USERS,
-                map::PENDING,
-                map::FOLDED,
-                map::TALLY,
-                map::UNTRACKED,
-            ];
-            loader.load(&object::preallocated(&maps)?)
-        } else {
-            loader.load(object::checked()?)
+            .override_global(aya_log::LEVEL, log_level, false);
+        let mut load = |specs: &[&Spec], entries: &[(&'a str, u32)]| {
+            for (map, entries) in entries {
+                loader.map_max_entries(map, *entries);
+            }
+            let names: Vec<_> = specs.iter().map(|spec| spec.name).collect();
+            let object = object::cut(&names, preallocated)?;
+            loader.load(&object).map_err(|error| map_error(&error))
         };
-        let mut ebpf = result.map_err(|error| map_error(&error))?;
-        fill_filter(&mut ebpf, settings).map_err(|error| map_error(&error))?;
-
-        let (mut attached, mut missing, mut failures) = (Vec::new(), Vec::new(), Vec::new());
-        for spec in programs::of(backend, traits) {
-            let unwanted = matches!(spec.need, Need::AcceptHooks(_)) && !settings.accept_hooks;
-            if unwanted || !spec.counts_by(settings.accounting) {
-                continue;
-            }
-            match (attach::attach(&mut ebpf, &kernel.btf, spec), spec.need) {
-                (Ok(()), _) => attached.push(spec.name),
-                (Err(failure), Need::Required) => {
-                    failures.push(failure);
-                    if !thorough {
-                        break;
-                    }
-                }
-                (Err(failure), _) => missing.push(failure),
-            }
-        }
-        if !failures.is_empty() {
-            return Err(LoadError::Backend(Refusal {
+        let sizes = map_entries(settings, preallocate);
+        let refused = |failures, missing| {
+            LoadError::Backend(Refusal {
                 backend,
                 failures,
                 missing,
-            }));
+            })
+        };
+        // Tables of their full size, and 20 programs with all that they call, cost 20 ms: too much
+        // for a backend whose first program may be refused.
+        let first = wanted.first().filter(|spec| attach::may_be_refused(spec));
+        if let Some(first) = first.filter(|_| !thorough) {
+            let mut ebpf = load(&[first], &sizes.map(|(map, _)| (map, 1)))?;
+            if let Err(failure) = attach::ask(&mut ebpf, &kernel.btf, first) {
+                return Err(refused(vec![failure], Vec::new()));
+            }
+        }
+        let mut ebpf = load(&wanted, &sizes)?;
+        fill_filter(&mut ebpf, settings).map_err(|error| map_error(&error))?;
+        let Outcome {
+            attached,
+            missing,
+            failures,
+        } = attach::attach(&mut ebpf, &kernel.btf, &wanted, thorough);
+        if !failures.is_empty() {
+            return Err(refused(failures, missing));
         }
         let found = traits.but_for(&missing);
         if found != traits {
@@ -340,13 +352,37 @@ impl Tracer {
         Maps::take(&mut self.ebpf, calls).map_err(|error| map_error(&error))
     }
 
-    /// What samples the open connections, if their bytes come that way; to be asked before
-    /// [`take_maps`](Self::take_maps).
-    pub fn sampler(&self) -> io::Result<Option<Sampler>> {
-        if !self.has(sample::PROGRAM) {
+    /// Takes the list of the processes that are followed.
+    pub fn take_followed(&mut self) -> Result<Followed, LoadError> {
+        let calls = self.calls();
+        Followed::take(&mut self.ebpf, calls).map_err(|error| map_error(&error))
+    }
+
+    /// Takes the sets that can change while the programs run; `choice` is what they are filled with.
+    pub fn take_chosen(&mut self, choice: &Choice) -> Result<Chosen, LoadError> {
+        let calls = self.calls();
+        Chosen::take(&mut self.ebpf, choice, calls).map_err(|error| map_error(&error))
+    }
+
+    fn calls(&self) -> MapCalls {
+        MapCalls {
+            can_be_preempted: self.preempting,
+        }
+    }
+
+    /// What samples the open connections; to be asked before [`take_maps`](Self::take_maps).
+    pub fn samplers(&self) -> io::Result<Samplers> {
+        Ok(Samplers {
+            totals: self.sampler(sample::TOTALS)?,
+            wire: self.sampler(sample::WIRE)?,
+        })
+    }
+
+    fn sampler<S>(&self, program: &str) -> io::Result<Option<Sampler<S>>> {
+        if !self.has(program) {
             return Ok(None);
         }
-        Sampler::new(&self.ebpf).map(Some)
+        Sampler::new(&self.ebpf, program).map(Some)
     }
 
     /// Takes the kernel side's log, which is silent without [`Settings::debug`].
@@ -411,6 +447,37 @@ fn config(backend: Backend, settings: &Settings<'_>, traits: Traits) -> Config {
     }
 }
 
+/// The maps that programs which may not allocate write.
+const PREALLOCATED: [&str; 6] = [
+    map::CONNECTIONS,
+    map::USERS,
+    map::PENDING,
+    map::FOLDED,
+    map::TALLY,
+    map::UNTRACKED,
+];
+
+/// The maps whose size is ours, and it.
+fn map_entries(settings: &Settings<'_>, preallocate: bool) -> [(&'static str, u32); 10] {
+    // Preallocated, the default would take 150 MB for nothing on most hosts.
+    let connections = match settings.max_connections {
+        DEFAULT_MAX_CONNECTIONS if preallocate => DEFAULT_MAX_CONNECTIONS / 4,
+        chosen => chosen,
+    };
+    [
+        (map::EVENTS, settings.ring_bytes),
+        (map::CONNECTIONS, connections),
+        (map::USERS, connections),
+        (map::PENDING, pending_entries(connections)),
+        (map::TALLY, tally_rows(settings)),
+        (map::TOLD, told_rows(settings)),
+        (map::FOLLOWED, followed_entries(settings)),
+        (map::PREFIXES, settings.choice.prefix_room()),
+        (map::NAMES, chosen::name_room(settings.choice)),
+        (map::CGROUPS, chosen::cgroup_room(settings.choice)),
+    ]
+}
+
 /// A quarter of the ring, so that a burst wakes the reader while there is room; a large ring
 /// wakes it at 64 KiB, when reading is worth a wake-up.
 fn wake_bytes(settings: &Settings<'_>) -> u32 {
@@ -423,12 +490,33 @@ fn pending_entries(max_connections: u32) -> u32 {
     (max_connections / 4).max(64)
 }
 
+/// Whether the filter is on processes that are followed.
+fn follows(settings: &Settings<'_>) -> bool {
+    settings.features & feature::FOLLOW != 0
+}
+
+fn followed_entries(settings: &Settings<'_>) -> u32 {
+    if follows(settings) { MAX_FOLLOWED } else { 1 }
+}
+
 /// Where records are wanted, there are no sums.
 fn tally_rows(settings: &Settings<'_>) -> u32 {
     if settings.features & feature::STAGES == 0 {
         TALLY_ROWS
     } else {
         1
+    }
+}
+
+/// Bytes of the kernel side's own key.
+const TOLD_KEY: usize = 16;
+
+/// Where nobody asks, none are told.
+fn told_rows(settings: &Settings<'_>) -> u32 {
+    if settings.features & feature::PROCESSES == 0 {
+        1
+    } else {
+        TOLD_ROWS
     }
 }
 

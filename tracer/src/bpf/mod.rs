@@ -4,7 +4,9 @@
 mod attach;
 mod batch;
 pub mod btf;
+pub mod chosen;
 mod classic;
+pub mod follow;
 pub mod kernel;
 pub mod loader;
 pub mod log;

@@ -9,22 +9,33 @@ use super::btf::{Btf, BtfError, Kind, Member, Struct};
 /// What the programs read a field as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shape {
+    U8,
     U16,
     U32,
     U64,
     Pointer,
     /// `char[16]`
     Name,
+    /// Of how many of what, others say.
+    Array,
+    /// `int[2]`, or since 6.8 both in one.
+    PortRange,
+    Struct,
 }
 
 impl Shape {
     fn fits(self, member: Member) -> bool {
         let (kind, size) = match self {
+            Self::PortRange if member.kind == Kind::Int => (Kind::Int, 4),
+            Self::PortRange => (Kind::Array, 8),
+            Self::U8 => (Kind::Int, 1),
             Self::U16 => (Kind::Int, 2),
             Self::U32 => (Kind::Int, 4),
             Self::U64 => (Kind::Int, 8),
             Self::Pointer => (Kind::Pointer, 8),
             Self::Name => (Kind::Array, 16),
+            Self::Array => (Kind::Array, member.size),
+            Self::Struct => (Kind::Struct, member.size),
         };
         member.kind == kind && member.size == size
     }
@@ -33,11 +44,15 @@ impl Shape {
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::U8 => "a 1-byte integer",
             Self::U16 => "a 2-byte integer",
             Self::U32 => "a 4-byte integer",
             Self::U64 => "an 8-byte integer",
             Self::Pointer => "a pointer",
             Self::Name => "a 16-byte array",
+            Self::Array => "an array",
+            Self::PortRange => "an 8-byte array, or a 4-byte integer",
+            Self::Struct => "a struct",
         })
     }
 }
@@ -72,10 +87,12 @@ fields! {
     sk_protocol: U16 = "sock", "sk_protocol";
     sk_type: U16 = "sock", "sk_type";
     sk_err: U32 = "sock", "sk_err";
+    sk_shutdown: U8 = "sock", "sk_shutdown";
     sk_socket: Pointer = "sock", "sk_socket";
     sk_dst_cache: Pointer = "sock", "sk_dst_cache";
     dst_dev: Pointer = "dst_entry", "dev" | "dev_rcu";
     dev_flags: U32 = "net_device", "flags";
+    dev_name: Name = "net_device", "name";
     inet_sport: U16 = "inet_sock", "inet_sport";
     mc_index: U32 = "inet_sock", "mc_index";
     pinet6: Pointer = "inet_sock", "pinet6";
@@ -91,7 +108,12 @@ fields! {
     copied_seq: U32 = "tcp_sock", "copied_seq";
     srtt_us: U32 = "tcp_sock", "srtt_us";
     total_retrans: U32 = "tcp_sock", "total_retrans";
+    segs_out: U32 = "tcp_sock", "segs_out";
+    segs_in: U32 = "tcp_sock", "segs_in";
+    bytes_sent: U64 = "tcp_sock", "bytes_sent";
+    tcp_header_len: U16 = "tcp_sock", "tcp_header_len";
     net_inum: U32 = "net", "ns.inum";
+    net_local_ports: PortRange = "net", "ipv4.ip_local_ports.range";
     task_leader: Pointer = "task_struct", "group_leader";
     task_comm: Name = "task_struct", "comm";
     task_start: U64 = "task_struct", "start_boottime" | "real_start_time";
@@ -103,6 +125,7 @@ fields! {
     task_cgroups: Pointer = "task_struct", "cgroups";
     css_cgroup: Pointer = "css_set", "dfl_cgrp";
     cgroup_kn: Pointer = "cgroup", "kn";
+    cgroup_parent: Pointer = "cgroup", "self.parent";
     kn_id: U64 = "kernfs_node", "id";
     task_files: Pointer = "task_struct", "files";
     files_fdt: Pointer = "files_struct", "fdt";
@@ -113,6 +136,23 @@ fields! {
     inode_mode: U16 = "inode", "i_mode";
     socket_file: Pointer = "socket", "file";
     socket_sk: Pointer = "socket", "sk";
+    task_parent: Pointer = "task_struct", "real_parent";
+    task_exec_id: U64 = "task_struct", "self_exec_id";
+    task_thread_pid: Pointer = "task_struct", "thread_pid";
+    pid_level: U32 = "pid", "level";
+    pid_numbers: Array = "pid", "numbers";
+    task_mm: Pointer = "task_struct", "mm";
+    mm_arg_start: U64 = "mm_struct", "arg_start";
+    mm_arg_end: U64 = "mm_struct", "arg_end";
+    mm_exe_file: Pointer = "mm_struct", "exe_file";
+    file_mnt: Pointer = "file", "f_path.mnt";
+    file_dentry: Pointer = "file", "f_path.dentry";
+    dentry_parent: Pointer = "dentry", "d_parent";
+    dentry_name: Pointer = "dentry", "d_name.name";
+    mnt_root: Pointer = "vfsmount", "mnt_root";
+    mount_mnt: Struct = "mount", "mnt";
+    mount_parent: Pointer = "mount", "mnt_parent";
+    mount_point: Pointer = "mount", "mnt_mountpoint";
 }
 
 /// Fields that a kernel can be built without, each with the struct and the member that show it; the
@@ -121,6 +161,30 @@ const OPTIONAL: [(&str, &str, &str); 3] = [
     ("pinet6", "sock_common", "skc_v6_daddr"),
     ("mcast_oif", "sock_common", "skc_v6_daddr"),
     ("first_subflow", "mptcp_sock", "sk"),
+];
+
+/// Fields without which connections are traced, too: those by which the programs tell who a process
+/// is, of which `/proc` may have what is not told, and those that save them work. They see that these
+/// are not known.
+const DISPENSABLE: [&str; 18] = [
+    "net_local_ports",
+    "task_parent",
+    "task_exec_id",
+    "task_thread_pid",
+    "pid_level",
+    "pid_numbers",
+    "task_mm",
+    "mm_arg_start",
+    "mm_arg_end",
+    "mm_exe_file",
+    "file_mnt",
+    "file_dentry",
+    "dentry_parent",
+    "dentry_name",
+    "mnt_root",
+    "mount_mnt",
+    "mount_parent",
+    "mount_point",
 ];
 
 /// A field that the programs read at a fixed place.
@@ -177,10 +241,27 @@ const FIXED: &[Fixed] = &[
         size: Some(4),
         optional: false,
     },
+    Fixed {
+        structure: "upid",
+        path: "nr",
+        offset: 0,
+        size: Some(4),
+        optional: false,
+    },
+    // The last one: its place and size are those of the whole.
+    Fixed {
+        structure: "upid",
+        path: "ns",
+        offset: 8,
+        size: Some(8),
+        optional: false,
+    },
     base("sock", "__sk_common"),
     base("inet_sock", "sk"),
     base("inet_connection_sock", "icsk_inet"),
     base("tcp_sock", "inet_conn"),
+    // The parent of a cgroup is told as the parent of this.
+    base("cgroup", "self"),
 ];
 
 /// A field that is not where, or what, the programs need.
@@ -260,6 +341,7 @@ pub fn resolve(btf: &Btf<'_>) -> Result<Offsets, OffsetsError> {
         }
         match locate(&structs, field) {
             Ok(offset) => *(field.slot)(&mut offsets) = offset,
+            Err(Reason::NotFound(_)) if DISPENSABLE.contains(&field.name) => {}
             Err(reason) => failures.push(Failure {
                 field: field.name.to_owned(),
                 reason,

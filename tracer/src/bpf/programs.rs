@@ -2,6 +2,7 @@
 
 use tracer_common::config::feature;
 
+use super::btf::Kind;
 use super::kernel::Traits;
 
 /// A way to attach: which hooks tell of attempts, accepts and bytes. The life cycle comes from the
@@ -127,6 +128,20 @@ impl std::fmt::Display for Hook {
     }
 }
 
+impl Hook {
+    /// The type of the kernel that stands for it; classic hooks have none.
+    fn ty(self) -> Option<(Kind, String)> {
+        match self {
+            Self::BtfTracepoint(event) => Some((Kind::Typedef, format!("btf_trace_{event}"))),
+            Self::Fentry(function) | Self::Fexit(function) => {
+                Some((Kind::Function, function.to_owned()))
+            }
+            Self::Iterator(objects) => Some((Kind::Function, format!("bpf_iter_{objects}"))),
+            Self::Tracepoints(..) | Self::Kprobe(_) | Self::Kretprobe(_) => None,
+        }
+    }
+}
+
 /// What happens when a program cannot be attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
@@ -166,6 +181,8 @@ pub struct Spec {
     pub kernels: Kernels,
     /// The accounting that needs it; `None` = any.
     pub accounting: Option<Accounting>,
+    /// Bits of [`feature`] that it is for; 0 = it is always needed.
+    pub features: u32,
     /// What it is needed for.
     pub need: Need,
     /// First kernel that has the hook.
@@ -179,6 +196,11 @@ impl Spec {
     /// Whether the program is for this accounting.
     pub fn counts_by(&self, accounting: Accounting) -> bool {
         self.accounting.is_none_or(|only| only == accounting)
+    }
+
+    /// Whether the program is for a run with these features.
+    pub fn serves(&self, features: u32) -> bool {
+        features & self.features == self.features
     }
 
     /// Whether the program is for a kernel with these traits.
@@ -208,6 +230,7 @@ const fn program(name: &'static str, hook: Hook, backends: &'static [Backend]) -
         backends,
         kernels: Kernels::All,
         accounting: None,
+        features: 0,
         need: Need::Required,
         since,
         twin: None,
@@ -222,6 +245,14 @@ const fn watcher(name: &'static str, hook: Hook, backends: &'static [Backend]) -
     }
 }
 
+/// One that is attached only if processes are followed.
+const fn follower(name: &'static str, event: &'static str) -> Spec {
+    Spec {
+        features: feature::FOLLOW,
+        ..program(name, Hook::BtfTracepoint(event), EVERY)
+    }
+}
+
 const NO_SENT: Need =
     Need::Bytes("bytes sent are known at the end of a connection only, and not per process");
 const NO_RECEIVED: Need =
@@ -229,6 +260,8 @@ const NO_RECEIVED: Need =
 const NO_OLDER: Need = Need::Optional("connections older than this run are not known");
 const NO_SAMPLES: Need =
     Need::Optional("bytes of a connection are known at its end only, with `--accounting socket`");
+const NO_WIRE: Need =
+    Need::Optional("segments and wire bytes of connections that are open at the end are not known");
 const NO_ACCEPT: Need = Need::AcceptHooks(
     "an accepted connection has its process only from its first send, receive or close on",
 );
@@ -249,7 +282,7 @@ const NO_MPTCP: Need =
 /// be had is found out early; the life cycle comes last, because a connection that is born with a
 /// table entry must not move bytes unseen. Of two that report the same events, the one that counts
 /// what finds no room comes last: they run in the order of attachment.
-pub static PROGRAMS: [Spec; 31] = [
+pub static PROGRAMS: [Spec; 35] = [
     program("connect_fentry", Hook::Fentry("tcp_connect"), FENTRY),
     watcher("release_sock_fentry", Hook::Fentry("release_sock"), FENTRY),
     Spec {
@@ -414,6 +447,13 @@ pub static PROGRAMS: [Spec; 31] = [
         Hook::BtfTracepoint("inet_sock_set_state"),
         EVERY,
     ),
+    follower("process_free", "sched_process_free"),
+    Spec {
+        kernels: Kernels::Preempting,
+        twin: Some("process_fork"),
+        ..follower("process_fork_again", "sched_process_fork")
+    },
+    follower("process_fork", "sched_process_fork"),
     Spec {
         need: NO_OLDER,
         since: "5.9",
@@ -429,6 +469,12 @@ pub static PROGRAMS: [Spec; 31] = [
         need: NO_SAMPLES,
         since: "5.9",
         ..program("open_totals", Hook::Iterator("bpf_map_elem"), EVERY)
+    },
+    Spec {
+        features: feature::WIRE,
+        need: NO_WIRE,
+        since: "5.9",
+        ..program("open_wire", Hook::Iterator("bpf_map_elem"), EVERY)
     },
 ];
 
@@ -446,6 +492,11 @@ pub fn of(backend: Backend, kernel: Traits) -> impl Iterator<Item = &'static Spe
     PROGRAMS
         .iter()
         .filter(move |spec| spec.backends.contains(&backend) && spec.is_for(kernel))
+}
+
+/// The types of the kernel that any program is attached to.
+pub(super) fn types() -> Vec<(Kind, String)> {
+    PROGRAMS.iter().filter_map(|spec| spec.hook.ty()).collect()
 }
 
 #[cfg(test)]
@@ -473,6 +524,22 @@ mod tests {
                     .iter()
                     .filter(|spec| spec.is_for(kernel) && spec.twin == Some(last));
                 assert_eq!(twins.count(), wanted, "{last}, preempting: {preempting}");
+            }
+        }
+    }
+
+    #[test]
+    fn forks_have_two_programs_where_they_are_preempted() {
+        for (preempting, wanted) in [(false, 1), (true, 2)] {
+            let kernel = Traits {
+                preempting,
+                ..Traits::default()
+            };
+            for backend in Backend::ALL {
+                let forks = of(backend, kernel).filter(|spec| {
+                    spec.features == feature::FOLLOW && spec.name.starts_with("process_fork")
+                });
+                assert_eq!(forks.count(), wanted, "preempting: {preempting}");
             }
         }
     }

@@ -1,20 +1,24 @@
-//! Samples of the connection table: what open connections have carried, by the kernel's counters of
-//! their sockets. aya 0.14 cannot attach an iterator to a map, so two system calls are made here.
+//! Samples of the connection table: what open connections have carried and sent so far, by the
+//! kernel's counters of their sockets. aya 0.14 cannot attach an iterator to a map, so two system calls are made here.
 
 use std::fs::File;
 use std::io;
+use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use aya::Ebpf;
 use aya::maps::Map;
 use tracer_common::map;
 use tracer_common::sample::Sample;
+use tracer_common::wire::WireSample;
 use zerocopy::FromBytes;
 
 use super::sys::{bpf, read_iterator};
 
-/// The program that is called for each connection.
-pub(super) const PROGRAM: &str = "open_totals";
+/// The programs that are called for each connection: for a [`Sample`],
+pub(super) const TOTALS: &str = "open_totals";
+/// and for a [`WireSample`].
+pub(super) const WIRE: &str = "open_wire";
 
 /// `enum bpf_cmd`.
 const BPF_LINK_CREATE: libc::c_long = 28;
@@ -47,15 +51,25 @@ struct IterCreate {
     flags: u32,
 }
 
-/// The iterator program, bound to the connection table.
-#[derive(Debug)]
-pub struct Sampler {
-    link: OwnedFd,
+/// Those that a run uses.
+#[derive(Debug, Default)]
+pub struct Samplers {
+    /// For bytes that no hook sees.
+    pub totals: Option<Sampler<Sample>>,
+    /// For what is on the wire.
+    pub wire: Option<Sampler<WireSample>>,
 }
 
-impl Sampler {
-    pub(super) fn new(ebpf: &Ebpf) -> io::Result<Self> {
-        let program = ebpf.program(PROGRAM).ok_or(io::ErrorKind::NotFound)?;
+/// An iterator program that writes samples of type `S`, bound to the connection table.
+#[derive(Debug)]
+pub struct Sampler<S> {
+    link: OwnedFd,
+    writes: PhantomData<fn() -> S>,
+}
+
+impl<S> Sampler<S> {
+    pub(super) fn new(ebpf: &Ebpf, program: &str) -> io::Result<Self> {
+        let program = ebpf.program(program).ok_or(io::ErrorKind::NotFound)?;
         let program = program.fd().map_err(io::Error::other)?;
         let Some(Map::HashMap(table)) = ebpf.map(map::CONNECTIONS) else {
             return Err(io::ErrorKind::NotFound.into());
@@ -72,11 +86,14 @@ impl Sampler {
         };
         // SAFETY: it points at `info`, which lives.
         let link = unsafe { descriptor(BPF_LINK_CREATE, &mut attr) }?;
-        Ok(Self { link })
+        Ok(Self {
+            link,
+            writes: PhantomData,
+        })
     }
 
     /// Begins a pass over the table.
-    pub fn pass(&self) -> io::Result<Pass> {
+    pub fn pass(&self) -> io::Result<Pass<S>> {
         let mut attr = IterCreate {
             link_fd: raw(self.link.as_fd()),
             flags: 0,
@@ -87,32 +104,33 @@ impl Sampler {
             file: file.into(),
             buffer: vec![0; CHUNK],
             filled: 0,
+            writes: PhantomData,
         })
     }
 }
 
 /// One pass over the table, in steps.
 #[derive(Debug)]
-pub struct Pass {
+pub struct Pass<S> {
     file: File,
     buffer: Vec<u8>,
     filled: usize,
+    writes: PhantomData<fn() -> S>,
 }
 
-impl Pass {
+impl<S: FromBytes> Pass<S> {
     /// Hands over the samples of the next few hundred connections; `false` at the end.
-    pub fn step(&mut self, each: impl FnMut(Sample)) -> io::Result<bool> {
+    pub fn step(&mut self, each: impl FnMut(S)) -> io::Result<bool> {
         let count = read_iterator(&mut self.file, &mut self.buffer[self.filled..])?;
         if count == 0 {
             return Ok(false);
         }
         self.filled += count;
-        let (samples, rest) = self.buffer[..self.filled].as_chunks::<{ size_of::<Sample>() }>();
+        let samples = self.buffer[..self.filled].chunks_exact(size_of::<S>());
+        let rest = samples.remainder().len();
         samples
-            .iter()
-            .filter_map(|bytes| Sample::read_from_bytes(bytes).ok())
+            .filter_map(|bytes| S::read_from_bytes(bytes).ok())
             .for_each(each);
-        let rest = rest.len();
         self.buffer.copy_within(self.filled - rest..self.filled, 0);
         self.filled = rest;
         Ok(true)

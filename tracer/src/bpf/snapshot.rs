@@ -94,10 +94,17 @@ impl Maps {
     }
 
     /// The connection on a socket now, if its entry is there and complete.
+    ///
+    /// The kernel copies an entry without a lock. One that is removed meanwhile is used again at once,
+    /// for another socket: then the copy is of that. If the socket still has its entry afterwards, it
+    /// is its own.
     pub fn connection_on(&self, sk: u64) -> Option<(ConnectionKey, Connection)> {
-        let _undisturbed = self.calls.undisturbed();
-        let connection = self.connections.get(&sk).filter(is_complete)?;
-        Some((key(sk, &connection), connection))
+        let connection = {
+            let _undisturbed = self.calls.undisturbed();
+            self.connections.get(&sk).filter(is_complete)?
+        };
+        let key = key(sk, &connection);
+        self.has(key).then_some((key, connection))
     }
 
     /// The next connections of the table, at most a batch; returns whether more may follow.

@@ -44,6 +44,19 @@ where
         V::read_from_bytes(&value).ok()
     }
 
+    /// Puts `value` there, in the place of any other.
+    pub(super) fn insert(&mut self, key: &K, value: &V) -> Result<(), MapError>
+    where
+        V: IntoBytes + Immutable,
+    {
+        let mut view = HashMap::<_, [u8; KEY], [u8; VALUE]>::try_from(&mut self.map)?;
+        match (bytes_of(key), bytes_of(value)) {
+            (Some(key), Some(value)) => view.insert(key, value, 0),
+            // The sizes are checked above.
+            _ => Ok(()),
+        }
+    }
+
     /// Removes `key`; that it is gone already is no error.
     pub(super) fn remove(&mut self, key: &K) {
         if let (Ok(mut view), Some(key)) = (

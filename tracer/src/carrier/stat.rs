@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stat {
     /// Process id of the parent; 0 if it is outside this pid namespace.
-    pub(super) parent: u32,
+    pub(crate) parent: u32,
     /// Session id.
     pub(super) session: u32,
     /// Number of the pseudo-terminal that controls the process.
@@ -23,7 +23,8 @@ impl Stat {
         Self::parse(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// Reads the file's text.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         // The name in parentheses may itself have parentheses and spaces.
         let (_, fields) = text.rsplit_once(')')?;
         let fields: Vec<&str> = fields.split_whitespace().collect();

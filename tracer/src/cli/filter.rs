@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::choose::ChooseArgs;
 use super::{SELECT, UsageError, choice, each};
 use crate::address::ClassSet;
 use crate::list::place::Place;
@@ -60,6 +61,9 @@ pub(super) struct SelectArgs {
         help = "Leave out connections over the loopback device, also those between this host's \
                 own addresses. Default: they are kept.")]
     no_loopback: bool,
+
+    #[command(flatten)]
+    choose: ChooseArgs,
 }
 
 impl SelectArgs {
@@ -73,11 +77,13 @@ impl SelectArgs {
             local_ports: port_set("--port", &self.ports)?,
             remote_ports: port_set("--remote-port", &self.remote_port)?,
             pids: each("--pid", &self.pid, parse_pids)?.concat(),
+            follow: false,
             uids: each("--uid", &self.uid, parse_uids)?.concat(),
             family,
             direction: self.direction,
             netns: Vec::new(),
             loopback: !self.no_loopback,
+            choice: self.choose.check()?,
         })
     }
 }

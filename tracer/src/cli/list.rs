@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::filter::{SelectArgs, class_set, places};
+use super::peers::PeerArgs;
 use super::state::{LimitArgs, MAP};
 use super::{OUTPUT, SELECT, UsageError, choice, file, one, optional};
 use crate::list::filter::Filter;
@@ -76,6 +77,9 @@ pub(super) struct Args {
         help = "Print nothing, only keep the map. Default: both.")]
     quiet: bool,
 
+    #[command(flatten)]
+    peers: PeerArgs,
+
     #[arg(long, value_name = "FILE", help_heading = MAP,
         help = "Add the connections to the map in this file, marked as sampled, each once for as \
                 long as this runs; see `conntracer map`. What comes and goes between two rounds is \
@@ -106,6 +110,7 @@ impl Args {
             interval: interval.unwrap_or(Duration::from_secs(1)),
             quiet: self.quiet,
             limits: self.limits.check()?,
+            peers: self.peers.check()?,
             state: file("--state", self.state)?,
         })
     }
@@ -161,6 +166,7 @@ mod tests {
             count: Some(1),
             interval: Duration::from_secs(1),
             quiet: false,
+            peers: crate::options::PeerOptions::default(),
             state: None,
             limits: crate::map::options::Limits::default(),
         };
@@ -228,6 +234,7 @@ mod tests {
             count: Some(3),
             interval: Duration::from_millis(500),
             quiet: true,
+            peers: crate::options::PeerOptions::default(),
             state: Some("m".into()),
             limits: crate::map::options::Limits {
                 max_relations: 7,

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use jiff::tz::TimeZone;
 
 use super::filter::{DIRECTIONS, class_set, port_set};
+use super::peers::PeerArgs;
 use super::{UsageError, choice, file, one, optional};
 use crate::clock;
 use crate::map::options::{Action, Format, MAX_MAX_RELATIONS, Options, Shape, View};
 use crate::map::since::parse_since;
 use crate::map::view::Filter;
+use crate::options::PeerOptions;
 use crate::options::values::parse_count;
 use crate::record::Direction;
 
@@ -36,6 +38,8 @@ Examples:
   conntracer map --state web.map --direction outbound --class public
                                                       what is used on the internet
   conntracer map --state web.map --view one-to-one --format csv > map.csv
+  conntracer map --state web.map --format json --geoip City.mmdb --geoip ASN.mmdb
+                                                      with country, city and AS of each peer
   conntracer map --state web.map --format dot | dot -Tsvg > map.svg
   conntracer map --state web.map --import old-peers.json
 
@@ -110,8 +114,12 @@ pub(super) struct Args {
     )]
     top: Option<String>,
 
+    #[command(flatten)]
+    peers: PeerArgs,
+
     #[arg(long, value_name = "FILE",
-        conflicts_with_all = ["format", "view", "ports", "direction", "class", "since", "loopback", "top"],
+        conflicts_with_all = ["format", "view", "ports", "direction", "class", "since", "loopback", "top",
+            "geoip", "names"],
         help = "Add the addresses of this file to the map, marked as imported: a JSON array of \
                 texts, or one a line. The map is made if it is missing, and unchanged if anything \
                 in the file is wrong. Default: nothing is added.")]
@@ -148,17 +156,26 @@ impl Args {
             classes: class_set(&self.class)?,
             loopback: self.loopback,
         };
+        let shape = Shape {
+            format: self.format,
+            view: self.view,
+        };
+        let peers = self.peers.check()?;
+        if peers != PeerOptions::default() && !shape.tells_of_peers() {
+            return Err(UsageError::message(
+                "--geoip and --names have no place in --format list and ip-json, nor in JSON with \
+                 --view by-class",
+            ));
+        }
         let action = match import {
             Some(file) => Action::Import {
                 file,
                 max_relations,
             },
             None => Action::Show {
-                shape: Shape {
-                    format: self.format,
-                    view: self.view,
-                },
+                shape,
                 filter,
+                peers,
                 top: top.map(|top| usize::try_from(top).unwrap_or(usize::MAX)),
             },
         };

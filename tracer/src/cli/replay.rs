@@ -3,10 +3,14 @@
 use std::path::PathBuf;
 
 use super::filter::{FilterArgs, class_set};
+use super::interval::IntervalArgs;
+use super::peers::PeerArgs;
 use super::state::{LimitArgs, MAP};
 use super::tables::TableArgs;
+use super::time::TimeArgs;
 use super::{FORMATS, OUTPUT, SELECT, UsageError, choice, file};
 use crate::options::OutputFormat;
+use crate::options::values::DEFAULT_TOP;
 use crate::replay::Options;
 
 const EXAMPLES: &str = "\
@@ -16,6 +20,8 @@ Examples:
                                               who used the web servers, by host
   conntracer replay --format json --remote-port 5432 c.jsonl.gz
                                               only the records of connections to the database
+  conntracer replay --interval 1h --by class c.jsonl
+                                              what kind of peers came, hour by hour
   conntracer replay --state web.map c.jsonl   who uses what, kept for `conntracer map`
   ssh box cat c.jsonl.zst | conntracer replay -
 
@@ -47,8 +53,15 @@ pub(super) struct Args {
 
     #[arg(long, value_name = "FORMAT", help_heading = OUTPUT, value_parser = choice(FORMATS),
         help = "Write the records, too: as lines for people (live) or as the JSON lines that they \
-                are (json), with the tables on stderr then. Default: only the tables.")]
+                are (json), with the tables on stderr then. With --interval, write intervals in this \
+                shape instead. Default: only the tables.")]
     format: Option<OutputFormat>,
+
+    #[command(flatten)]
+    time: TimeArgs,
+
+    #[command(flatten)]
+    interval: IntervalArgs,
 
     #[command(flatten)]
     tables: TableArgs,
@@ -57,6 +70,9 @@ pub(super) struct Args {
         help = "Fail with exit code 1 if a line was cut short or no record, or a file damaged. \
                 Default: say so and go on.")]
     strict: bool,
+
+    #[command(flatten)]
+    peers: PeerArgs,
 
     #[arg(long, value_name = "FILE", help_heading = MAP,
         help = "Add who used which service to the map in this file; see `conntracer map`. The same \
@@ -78,15 +94,19 @@ impl Args {
             let state = state.to_string_lossy();
             return Err(UsageError::invalid("--state", &state, &problem));
         }
+        let time = self.time.check(self.format)?;
         Ok(Options {
             files: self.files,
             filter: self.filter.check()?,
             classes: class_set(&self.class)?,
             format: self.format,
             summary: tables.summary,
+            peers: self.peers.check()?,
             state,
             limits: self.limits.check()?,
-            top: tables.top,
+            time,
+            interval: self.interval.check(tables.top, false, true)?,
+            top: tables.top.unwrap_or(DEFAULT_TOP),
             max_rows: tables.max_rows,
             strict: self.strict,
         })

@@ -13,8 +13,9 @@ pub(super) struct TableArgs {
     summary: Option<PathBuf>,
 
     #[arg(long, value_name = "ROWS", help_heading = OUTPUT, allow_hyphen_values = true,
-        default_value = "20", help = "Print at most this many rows in each table.")]
-    top: String,
+        help = "Show at most this many rows in each table, and the rest as one; a summary in JSON \
+                always has all. Default: 20, and all in `interval` records.")]
+    top: Option<String>,
 
     #[arg(long, value_name = "ROWS", help_heading = MACHINE, allow_hyphen_values = true,
         default_value = "100000",
@@ -26,7 +27,8 @@ pub(super) struct TableArgs {
 /// What was asked for, checked.
 pub(super) struct Tables {
     pub(super) summary: Option<PathBuf>,
-    pub(super) top: usize,
+    /// `None` = 20 where people read, and all in JSON.
+    pub(super) top: Option<usize>,
     pub(super) max_rows: usize,
 }
 
@@ -39,7 +41,10 @@ impl TableArgs {
         Ok(Tables {
             summary: file("--summary", self.summary)?,
             max_rows: rows("--max-rows", &self.max_rows, MAX_MAX_ROWS)?,
-            top: rows("--top", &self.top, 1_000_000)?,
+            top: self
+                .top
+                .map(|top| rows("--top", &top, 1_000_000))
+                .transpose()?,
         })
     }
 }

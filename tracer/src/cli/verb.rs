@@ -8,7 +8,7 @@ use crate::options::Options;
 pub(super) enum Verb {
     Doctor(doctor::Args),
     List(Box<list::Args>),
-    Map(map::Args),
+    Map(Box<map::Args>),
     Replay(Box<replay::Args>),
 }
 

@@ -5,8 +5,10 @@ use std::io;
 use hashbrown::HashSet;
 use tracer_common::connection::{ConnectionKey, flags};
 use tracer_common::counters::Counter;
+use tracer_common::sample::Sample;
 
-use super::{Collector, samples};
+use super::Collector;
+use super::at_end::Look as _;
 use crate::bpf::ring::Ring;
 use crate::bpf::sample::Pass;
 use crate::bpf::snapshot::{ConnectionsCursor, PendingCursor, UsersCursor};
@@ -23,7 +25,7 @@ pub(super) enum Step {
     /// Connections on these sockets moved bytes.
     Touched(Vec<u64>),
     /// The counters of open sockets.
-    Samples(Pass),
+    Samples(Pass<Sample>),
     /// The table, for what the ring could not take.
     Table(ConnectionsCursor),
     /// What was not in the table left as a sum.
@@ -120,7 +122,9 @@ impl Collector {
             let Some((key, connection)) = self.maps.connection_on(sk) else {
                 continue;
             };
-            self.track.traffic(key, &connection, now_ns, out);
+            self.look_for_users(key, &connection);
+            self.track
+                .traffic(key, &connection, &self.rows, now_ns, out);
             // Touched again since the interval ended: it will not say so a second time.
             if connection.epoch == self.maps.epoch() {
                 self.touched.insert(sk);
@@ -129,16 +133,13 @@ impl Collector {
         rest > 0
     }
 
-    fn sampled(&mut self, pass: &mut Pass, out: &mut impl Out) -> io::Result<bool> {
+    fn sampled(&mut self, pass: &mut Pass<Sample>, out: &mut impl Out) -> io::Result<bool> {
         let Some(samples) = &mut self.samples else {
             return Ok(false);
         };
         let mut moved = Vec::new();
         let more = samples.step(pass, |sample| {
-            if self
-                .track
-                .has_moved(samples::key(&sample), sample.position())
-            {
+            if self.track.has_moved(sample.key(), sample.position()) {
                 moved.push(sample);
             }
         })?;
@@ -146,7 +147,8 @@ impl Collector {
         for sample in moved {
             if let Some((key, mut connection)) = self.maps.connection_on(sample.sk) {
                 sample.apply(&mut connection);
-                self.track.traffic(key, &connection, now_ns, out);
+                // Their owner gets all.
+                self.track.traffic(key, &connection, &[], now_ns, out);
             }
         }
         Ok(more)
@@ -171,21 +173,22 @@ impl Collector {
     }
 
     fn table(&mut self, cursor: &mut ConnectionsCursor, out: &mut impl Out) -> io::Result<bool> {
+        let mut batch = Vec::new();
+        let more = self
+            .maps
+            .next_connections(cursor, |key, connection| batch.push((key, connection)));
         let now_ns = clock::mono_ns();
-        let Self {
-            maps,
-            track,
-            wanted,
-            ..
-        } = self;
-        maps.next_connections(cursor, |key, connection| {
-            track.in_table(&key);
-            if wanted.traffic {
-                track.traffic(key, &connection, now_ns, out);
+        for (key, connection) in &batch {
+            self.track.in_table(key);
+            if self.wanted.traffic {
+                self.look_for_users(*key, connection);
+                self.track
+                    .traffic(*key, connection, &self.rows, now_ns, out);
             } else if connection.flags & (flags::RELEASED | flags::UNDECIDED) == 0 {
-                track.news(key, &connection, &[], out);
+                self.track.news(*key, connection, &[], out);
             }
-        })
+        }
+        more
     }
 
     fn open(&mut self, cursor: &mut ConnectionsCursor, out: &mut impl Out) -> io::Result<bool> {
@@ -198,7 +201,10 @@ impl Collector {
         let now_ns = clock::mono_ns();
         for (key, connection) in &mut batch {
             if let Some(samples) = &self.samples {
-                samples.apply(*key, connection);
+                samples.at_end.apply(*key, connection);
+            }
+            if let Some(wire) = &self.wire {
+                wire.apply(*key, connection);
             }
             if connection.is(flags::FAILED) {
                 // Its release was missed.

@@ -32,6 +32,14 @@ impl Collector {
         adds_up(connection, &self.rows)
     }
 
+    /// Puts those of an open connection into `rows`, as far as they are found at once.
+    pub(super) fn look_for_users(&mut self, key: ConnectionKey, connection: &Connection) {
+        self.rows.clear();
+        if connection.last_user != 0 {
+            self.find_users(key, connection);
+        }
+    }
+
     /// Reads the whole users map for one connection, at most once an interval, and not if rows are
     /// missing because the map was full. What is not found stays unattributed.
     fn scan_users(&mut self, key: ConnectionKey) -> Option<Vec<UserRow>> {

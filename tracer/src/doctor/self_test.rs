@@ -11,6 +11,7 @@ use super::compare::{Comparison, Own, Truth, compare};
 use super::stage::Stage;
 use crate::bpf::loader::Tracer;
 use crate::bpf::ring::Ring;
+use crate::bpf::sample::Samplers;
 use crate::collect::{Collector, Wanted};
 use crate::options::{Events, FilterOptions, Options};
 use crate::record::{EventKind, Record};
@@ -99,7 +100,7 @@ async fn trace(
         .context("cannot wait for the ring buffer")?;
     let identity = host::identity().context("/dev/urandom")?;
     let track = Track::new(identity, Arc::from(host::name()), tracer.sees_bytes());
-    let mut collector = Collector::start(tracer.take_maps()?, track, WANTED, None)
+    let mut collector = Collector::start(tracer.take_maps()?, track, WANTED, Samplers::default())
         .context("cannot start to count")?;
     let (client_port, server_port) = (stage.client_port, stage.server_port);
     let (to_server, to_client) = stage.play().context("no loopback connection")?;

@@ -1,15 +1,18 @@
 //! Which sockets the user wants.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+
+use compact_str::CompactString;
 
 use super::socket::{Socket, StateSet};
 use crate::address::{self, Class, ClassSet};
+use crate::choose::source::Prefixes;
 use crate::options::FilterOptions;
 use crate::ports::PortSet;
 
 /// Which sockets are listed: those that pass every test given. A test on the peer is passed by no
-/// socket that has none.
+/// socket that has none, but the one on peers to leave out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// As of a run, but that processes are those that have the socket open, and that namespaces are
@@ -37,6 +40,10 @@ impl Filter {
             let passes_class = |classes: &ClassSet| {
                 remote.is_some_and(|remote| classes.contains(&address::of(remote.ip())))
             };
+            let choice = &options.choice;
+            let is_in = |set: &Prefixes, end: Option<SocketAddr>| {
+                end.is_some_and(|end| set.set().contains(end.ip()))
+            };
             let passes_remote =
                 |ports: &PortSet| remote.is_some_and(|remote| ports.contains(remote.port()));
             self.states
@@ -54,18 +61,36 @@ impl Filter {
                 && options.remote_ports.as_ref().is_none_or(passes_remote)
                 && self.classes.as_ref().is_none_or(passes_class)
                 && one_of(&options.uids)
+                && choice.only.as_ref().is_none_or(|set| is_in(set, remote))
+                && !choice
+                    .exclude
+                    .as_ref()
+                    .is_some_and(|set| is_in(set, remote))
+                && choice
+                    .local
+                    .as_ref()
+                    .is_none_or(|set| is_in(set, Some(socket.local)))
                 && (options.loopback || !is_loopback(socket, &own))
         });
     }
 
-    /// Whether the test on processes is passed.
-    pub fn passes_holders(&self, socket: &Socket) -> bool {
+    /// Whether one of the processes that have it open passes the tests on those; `program` finds the
+    /// path of a process's program.
+    pub fn passes_holders(
+        &self,
+        socket: &Socket,
+        program: impl Fn(u32) -> Option<CompactString>,
+    ) -> bool {
         let pids = &self.options.pids;
-        pids.is_empty()
-            || socket
-                .holders
-                .iter()
-                .any(|holder| pids.contains(&holder.pid))
+        let choice = &self.options.choice;
+        if pids.is_empty() && choice.comms.is_empty() && choice.exe.is_empty() {
+            return true;
+        }
+        socket.holders.iter().any(|holder| {
+            (pids.is_empty() || pids.contains(&holder.pid))
+                && choice.passes_comm(&holder.name)
+                && (choice.exe.is_empty() || choice.exe.pass(program(holder.pid).as_deref()))
+        })
     }
 }
 
@@ -229,9 +254,9 @@ mod tests {
             },
             ..Filter::default()
         };
-        assert!(filter(&[]).passes_holders(&socket));
-        assert!(filter(&[1, 6]).passes_holders(&socket));
-        assert!(!filter(&[7]).passes_holders(&socket));
-        assert!(!filter(&[7]).passes_holders(&listener("0.0.0.0:80")));
+        assert!(filter(&[]).passes_holders(&socket, |_| None));
+        assert!(filter(&[1, 6]).passes_holders(&socket, |_| None));
+        assert!(!filter(&[7]).passes_holders(&socket, |_| None));
+        assert!(!filter(&[7]).passes_holders(&listener("0.0.0.0:80"), |_| None));
     }
 }

@@ -2,6 +2,7 @@
 //! where both have the same thing.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use compact_str::CompactString;
 use serde::Serialize;
@@ -10,7 +11,7 @@ use super::Round;
 use super::socket::{AcceptQueue, Holder, Socket, State};
 use super::users::Users;
 use crate::address::{self, Class};
-use crate::record::{Bytes, Direction, Endpoint, Family, SCHEMA_VERSION, WallTime};
+use crate::record::{Bytes, Direction, Endpoint, Family, Peer, SCHEMA_VERSION, WallTime};
 
 /// One line.
 #[derive(Debug, Serialize)]
@@ -34,6 +35,9 @@ pub struct Line<'a> {
     remote: Option<Endpoint>,
     #[serde(skip_serializing_if = "Option::is_none")]
     remote_class: Option<Class>,
+    /// What else is known of it, where somebody asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) peer: Option<Arc<Peer>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     process: Option<&'a Holder>,
     #[serde(skip_serializing_if = "<[Holder]>::is_empty")]
@@ -76,6 +80,7 @@ impl<'a> Line<'a> {
             local: endpoint(socket.local),
             remote: socket.remote.map(endpoint),
             remote_class: socket.remote.map(|remote| address::of(remote.ip()).class),
+            peer: None,
             process,
             also_held_by: also_held_by.unwrap_or_default(),
             uid: socket.uid,

@@ -9,6 +9,7 @@ use super::place::{Place, PlaceError};
 use super::proc_net;
 use super::sock_diag::{self, DiagError};
 use super::socket::Socket;
+use crate::choose::exe;
 use crate::namespaces::{self, Namespace};
 
 /// Why there is no list.
@@ -139,7 +140,7 @@ fn attribute(mut sockets: Vec<Socket>, owners: &Owners, filter: &Filter) -> List
         of: sockets.iter().filter(open).count(),
         denied: owners.denied,
     };
-    sockets.retain(|socket| filter.passes_holders(socket));
+    sockets.retain(|socket| filter.passes_holders(socket, exe::path_of));
     arrange::sort(&mut sockets);
     Listing {
         sockets,

@@ -10,21 +10,13 @@ use hashbrown::HashMap;
 use tracer_common::connection::ConnectionKey;
 
 use super::socket::{Socket, State};
+pub use crate::clock::Moment;
 use crate::identity::Identity;
 use crate::reconcile::Ending;
 use crate::record::{
     Bytes, ConnectionId, Direction, Endpoint, EventKind, Family, Out, Process, Record,
-    SCHEMA_VERSION, User, Users, WallTime,
+    SCHEMA_VERSION, User, Users,
 };
-
-/// When sockets were read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moment {
-    /// By the monotonic clock, nanoseconds.
-    pub mono_ns: u64,
-    /// By the wall clock.
-    pub time: WallTime,
-}
 
 /// What is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -320,12 +312,14 @@ impl Seen {
             socket_family: self.socket_family,
             local: endpoint(ends.local),
             remote: endpoint(ends.remote),
+            peer: None,
             process: self.process.clone(),
             closer: None,
             users: Users::new(),
             netns: ends.netns,
             cgroup: None,
             bytes: None,
+            wire: None,
             duration_ns: None,
             latency_ns: None,
             queue_ns: None,
@@ -354,6 +348,7 @@ fn process(socket: &Socket) -> Option<Process> {
         thread: holder.name.clone(),
         uid: socket.uid?,
         start_ns: holder.start_ns,
+        details: None,
     })
 }
 

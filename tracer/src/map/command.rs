@@ -11,8 +11,9 @@ use super::import::{MAX_BYTES, parse};
 use super::options::{Action, Limits, Options};
 use super::store::{self, Store};
 use super::view::Shown;
+use crate::peers::Peers;
 use crate::record::WallTime;
-use crate::report::map::{Style, write};
+use crate::report::map::{Known, Style, write};
 use crate::say::say;
 use crate::{clock, exit, host, terminal};
 
@@ -20,16 +21,25 @@ use crate::{clock, exit, host, terminal};
 pub fn run(options: &Options) -> anyhow::Result<u8> {
     let now = clock::now();
     match &options.action {
-        Action::Show { shape, filter, top } => {
+        Action::Show {
+            shape,
+            filter,
+            peers,
+            top,
+        } => {
+            let peers = Peers::start(peers)?;
             let map = store::read(&options.state).context("--state")?;
+            let shown = Shown::of(map, filter);
+            let known = peers.map(|peers| ask(peers, &shown));
             let mut stdout = io::stdout().lock();
             let style = Style {
                 time: now,
                 zone: &TimeZone::system(),
                 width: terminal::width(&stdout),
                 top: *top,
+                known: known.as_ref(),
             };
-            let text = write(&Shown::of(map, filter), *shape, &style);
+            let text = write(&shown, *shape, &style);
             let written = stdout
                 .write_all(text.as_bytes())
                 .and_then(|()| stdout.flush());
@@ -46,6 +56,14 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
         } => import(options, file, *max_relations, now)?,
     }
     Ok(exit::CLEAN)
+}
+
+/// What is known of the addresses on the other side.
+fn ask(mut peers: Peers, shown: &Shown) -> Known {
+    let ips = shown.addresses();
+    peers.wait_for(ips.iter().copied());
+    let known = ips.into_iter().map(|ip| Some((ip, peers.of(ip)?)));
+    known.flatten().collect()
 }
 
 fn import(options: &Options, file: &Path, most: u64, now: WallTime) -> anyhow::Result<()> {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::view::Filter;
+use crate::options::PeerOptions;
 
 /// Relations kept unless `--map-max` says otherwise: about 200 MB on disk.
 pub const DEFAULT_MAX_RELATIONS: u64 = 1_000_000;
@@ -87,6 +88,19 @@ pub struct Shape {
     pub view: View,
 }
 
+impl Shape {
+    /// Whether there is a place for what is told of peers beyond their addresses.
+    pub fn tells_of_peers(self) -> bool {
+        match self.format {
+            Format::Table | Format::Csv | Format::Dot | Format::Mermaid => true,
+            // Classes are sums, without an address.
+            Format::Json => self.view != View::ByClass,
+            // Whoever reads them wants addresses and nothing else.
+            Format::List | Format::IpJson => false,
+        }
+    }
+}
+
 /// How a map is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -149,6 +163,8 @@ pub enum Action {
         shape: Shape,
         /// Which relations.
         filter: Filter,
+        /// What is told of peers beyond their addresses.
+        peers: PeerOptions,
         /// Rows a service in a table; `None` = all.
         top: Option<usize>,
     },

@@ -53,6 +53,7 @@ impl ReportFile {
             zone: &self.zone,
             width: terminal::UNLIMITED,
             top: None,
+            known: None,
         };
         let text = write(&Shown::of(map, &filter), shape, &style);
         let written = match &mut self.file {

@@ -179,13 +179,18 @@ impl Service {
         }
     }
 
-    /// What its address is, where it is elsewhere. Of a service of the host itself the peers'
-    /// addresses tell.
-    pub fn class(&self) -> Option<Entry> {
+    /// Its address, where it is elsewhere. Of a service of the host itself the peers' addresses
+    /// are on the other side.
+    pub fn other_side(&self) -> Option<IpAddr> {
         let elsewhere = self
             .address
             .filter(|_| self.direction == Direction::Outbound);
-        elsewhere.map(|address| address::of(address.ip()))
+        elsewhere.map(|address| address.ip())
+    }
+
+    /// What that address is.
+    pub fn class(&self) -> Option<Entry> {
+        self.other_side().map(address::of)
     }
 
     /// How many peers or processes there are.

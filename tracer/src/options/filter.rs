@@ -1,7 +1,9 @@
 //! Which connections the user wants, and what the kernel side is told of it.
 
+use tracer_common::connection::NAME_LEN;
 use tracer_common::filter::{Filter, IdKey, MAX_IDS, Sets, id, test};
 
+use crate::choose::Choice;
 use crate::ports::PortSet;
 use crate::record::{Direction, Family};
 
@@ -14,6 +16,8 @@ pub struct FilterOptions {
     pub remote_ports: Option<PortSet>,
     /// Owners by process id; empty = any.
     pub pids: Vec<u32>,
+    /// Whether all that `pids`, or a command, started and start are owners, too.
+    pub follow: bool,
     /// Owners by effective uid; empty = any.
     pub uids: Vec<u32>,
     /// IP version; `None` = both.
@@ -24,6 +28,8 @@ pub struct FilterOptions {
     pub netns: Vec<u32>,
     /// Whether loopback connections are traced.
     pub loopback: bool,
+    /// By address, device, name, program and cgroup.
+    pub choice: Choice,
 }
 
 impl Default for FilterOptions {
@@ -32,11 +38,13 @@ impl Default for FilterOptions {
             local_ports: None,
             remote_ports: None,
             pids: Vec::new(),
+            follow: false,
             uids: Vec::new(),
             family: None,
             direction: None,
             netns: Vec::new(),
             loopback: true,
+            choice: Choice::default(),
         }
     }
 }
@@ -68,10 +76,12 @@ impl FilterOptions {
 
     /// The members of the map [`tracer_common::map::IDS`].
     pub fn ids(&self) -> impl Iterator<Item = IdKey> {
+        // Who is followed has a map of its own, which changes while it runs.
+        let pids: &[u32] = if self.follow { &[] } else { &self.pids };
         let sets = [
-            (id::PID, &self.pids),
-            (id::UID, &self.uids),
-            (id::NETNS, &self.netns),
+            (id::PID, pids),
+            (id::UID, &self.uids[..]),
+            (id::NETNS, &self.netns[..]),
         ];
         sets.into_iter()
             .flat_map(|(set, ids)| ids.iter().map(move |value| IdKey { set, value: *value }))
@@ -82,25 +92,29 @@ impl FilterOptions {
         let tests = [
             (self.local_ports.is_some(), test::LOCAL_PORT),
             (self.remote_ports.is_some(), test::REMOTE_PORT),
-            (!self.pids.is_empty(), test::PID),
+            (!self.pids.is_empty() && !self.follow, test::PID),
             (!self.uids.is_empty(), test::UID),
             (self.family.is_some(), test::FAMILY),
             (self.direction.is_some(), test::DIRECTION),
             (!self.netns.is_empty(), test::NETNS),
             (!self.loopback, test::NO_LOOPBACK),
+            (self.follow, test::FOLLOW),
         ];
+        let ports = self.local_ports.as_ref();
+        let (lowest_port, highest_port) = ports.map_or((0, 0), PortSet::bounds);
         Filter {
             tests: tests
                 .into_iter()
                 .filter(|(applies, _)| *applies)
-                .fold(0, |bits, (_, bit)| bits | bit),
+                .fold(self.choice.tests(), |bits, (_, bit)| bits | bit),
             family: match self.family {
                 None => 0,
                 Some(Family::Ipv4) => 4,
                 Some(Family::Ipv6) => 6,
             },
             inbound: u32::from(self.direction == Some(Direction::Inbound)),
-            reserved: 0,
+            lowest_port,
+            highest_port,
         }
     }
 }
@@ -124,6 +138,14 @@ impl Sets for FilterOptions {
             _ => &self.netns,
         };
         ids.binary_search(&value).is_ok()
+    }
+
+    fn has_prefix(&self, set: u32, ip: &[u8; 16]) -> bool {
+        self.choice.has_prefix(set, ip)
+    }
+
+    fn has_name(&self, set: u32, name: &[u8; NAME_LEN]) -> bool {
+        self.choice.has_name(set, name)
     }
 }
 
@@ -183,15 +205,23 @@ mod tests {
                 },
                 test::NO_LOOPBACK,
             ),
-        ] {
-            assert_eq!(
-                options.to_kernel(),
-                Filter {
-                    tests,
-                    ..Filter::default()
+            (
+                FilterOptions {
+                    pids: vec![7],
+                    follow: true,
+                    ..none()
                 },
-                "{options:?}"
-            );
+                test::FOLLOW,
+            ),
+        ] {
+            let port = if tests == test::LOCAL_PORT { 80 } else { 0 };
+            let expected = Filter {
+                tests,
+                lowest_port: port,
+                highest_port: port,
+                ..Filter::default()
+            };
+            assert_eq!(options.to_kernel(), expected, "{options:?}");
         }
     }
 

@@ -4,6 +4,8 @@
 //! every text is made safe to print and is short. What the schema may grow by is borne: fields
 //! nobody knows are left out, and a `reason` nobody knows is an `error`.
 
+mod process;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
@@ -14,13 +16,15 @@ use compact_str::CompactString;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use smallvec::SmallVec;
 
+use self::process::{ProcessLine, path};
 use super::hosts::Hosts;
 use crate::names::tidy;
 use crate::reconcile::Ending;
 use crate::record::{
-    Bytes, Cgroup, ClosedBy, ConnectionId, Direction, Endpoint, EventKind, Family, Process,
+    Bytes, Cgroup, ClosedBy, ConnectionId, Direction, Endpoint, EventKind, Family, Peer,
     ProcessName, Record, SCHEMA_VERSION, User, WallTime,
 };
+use crate::wire::Wire;
 
 /// Bytes of a name at most: 15 of the kernel's make 135 if each needs an escape.
 const MAX_NAME: usize = 256;
@@ -49,6 +53,9 @@ pub enum LineError {
     /// The tables, not a record.
     #[error("a summary, which is no record; replay the records instead")]
     Summary,
+    /// A row of an interval: what it adds up, the records tell.
+    #[error("a row of an interval, which is no record; replay the records instead")]
+    Interval,
     /// Not JSON, or not an object with what a record has.
     #[error("not a record ({0})")]
     NotARecord(serde_json::Error),
@@ -82,6 +89,7 @@ pub fn parse(line: &[u8], hosts: &mut Hosts) -> Result<Record, LineError> {
 fn explain(line: &[u8], error: serde_json::Error) -> LineError {
     match serde_json::from_slice::<Head<'_>>(line) {
         Ok(head) if head.event.0 == "summary" => LineError::Summary,
+        Ok(head) if head.event.0 == "interval" => LineError::Interval,
         Ok(head) if head.v > u64::from(SCHEMA_VERSION) => LineError::Version(head.v),
         _ => LineError::NotARecord(error),
     }
@@ -143,6 +151,8 @@ struct Line<'a> {
     local: EndpointLine,
     remote: EndpointLine,
     #[serde(borrow, default)]
+    peer: Option<PeerLine<'a>>,
+    #[serde(borrow, default)]
     process: Option<ProcessLine<'a>>,
     #[serde(borrow, default)]
     closer: Option<ProcessNameLine<'a>>,
@@ -153,6 +163,8 @@ struct Line<'a> {
     cgroup: Option<CgroupLine<'a>>,
     #[serde(default)]
     bytes: Option<BytesLine>,
+    #[serde(default)]
+    wire: Option<Wire>,
     #[serde(default)]
     duration_ns: Option<u64>,
     #[serde(default)]
@@ -181,15 +193,17 @@ struct EndpointLine {
 }
 
 #[derive(serde::Deserialize)]
-struct ProcessLine<'a> {
-    pid: NonZeroU32,
-    tid: NonZeroU32,
-    #[serde(borrow)]
-    name: Text<'a>,
-    #[serde(borrow)]
-    thread: Text<'a>,
-    uid: u32,
-    start_ns: u64,
+struct PeerLine<'a> {
+    #[serde(borrow, default)]
+    reverse_dns: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    country: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    city: Option<Text<'a>>,
+    #[serde(default)]
+    asn: Option<u32>,
+    #[serde(borrow, default)]
+    organization: Option<Text<'a>>,
 }
 
 #[derive(serde::Deserialize)]
@@ -214,6 +228,8 @@ struct UserLine<'a> {
 struct CgroupLine<'a> {
     #[serde(borrow)]
     id: Text<'a>,
+    #[serde(borrow, default)]
+    path: Option<Text<'a>>,
 }
 
 #[derive(serde::Deserialize)]
@@ -250,6 +266,7 @@ impl Line<'_> {
         }
         let time = time(&self.time.0).ok_or(impossible("a time that is none"))?;
         let id = id(&self.id.0).ok_or(impossible("an id that is none"))?;
+        let peer = self.peer.map(PeerLine::peer).transpose()?;
         let process = self.process.map(ProcessLine::process).transpose()?;
         let closer = self.closer.map(ProcessNameLine::name).transpose()?;
         let users = self.users.into_iter().map(UserLine::user);
@@ -271,12 +288,14 @@ impl Line<'_> {
             socket_family: self.socket_family,
             local,
             remote,
+            peer: peer.map(Arc::new),
             process,
             closer,
             users,
             netns: self.netns,
             cgroup,
             bytes: self.bytes.map(BytesLine::bytes),
+            wire: self.wire,
             duration_ns: self.duration_ns,
             latency_ns: self.latency_ns,
             queue_ns: self.queue_ns,
@@ -301,15 +320,19 @@ impl EndpointLine {
     }
 }
 
-impl ProcessLine<'_> {
-    fn process(self) -> Result<Process, LineError> {
-        Ok(Process {
-            pid: self.pid.get(),
-            tid: self.tid.get(),
-            name: name(&self.name.0)?,
-            thread: name(&self.thread.0)?,
-            uid: self.uid,
-            start_ns: self.start_ns,
+impl PeerLine<'_> {
+    fn peer(self) -> Result<Peer, LineError> {
+        let text = |text: Option<Text<'_>>| {
+            let too_long = LineError::Impossible("a text about a peer that is too long");
+            text.map(|text| name(&text.0).map_err(|_| too_long))
+                .transpose()
+        };
+        Ok(Peer {
+            reverse_dns: text(self.reverse_dns)?,
+            country: text(self.country)?,
+            city: text(self.city)?,
+            asn: self.asn,
+            organization: text(self.organization)?,
         })
     }
 }
@@ -340,7 +363,11 @@ impl CgroupLine<'_> {
     fn cgroup(self) -> Result<Cgroup, LineError> {
         let id = self.id.0.parse();
         let id = id.map_err(|_| LineError::Impossible("a cgroup id that is no number"))?;
-        Ok(Cgroup { id })
+        let path = self.path.map(|text| path(&text.0)).transpose()?;
+        Ok(Cgroup {
+            id,
+            path: path.map(|path| path.as_str().into()),
+        })
     }
 }
 

@@ -10,14 +10,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::BytesMut;
 use jiff::tz::TimeZone;
 
+use super::Options;
+use super::intervals::Slices;
 use super::map::Merger;
 use super::reader::Take;
 use crate::aggregate::Aggregate;
+use crate::interval::Interval;
 use crate::names::tidy;
 use crate::options::OutputFormat;
+use crate::peers::Peers;
 use crate::record::Record;
+use crate::report;
 use crate::sink::Format;
 use crate::sink::json::Json;
+use crate::sink::live::time::{Measure, TimeStyle};
 use crate::sink::live::{Live, LiveOptions};
 use crate::terminal;
 
@@ -30,41 +36,71 @@ pub struct Output {
     pub tables: Aggregate,
     /// The map, if one is wanted.
     pub map: Option<Merger>,
+    /// Who tells of peers what was not recorded, if somebody shall.
+    pub peers: Option<Peers>,
+    /// Instead of the records.
+    intervals: Option<Slices>,
     stream: Option<Stream>,
     stop: Arc<AtomicBool>,
 }
 
 impl Output {
     /// Into `tables` only, or to stdout, too; until `stop` is set. Without a map.
-    pub fn new(
-        tables: Aggregate,
-        format: Option<OutputFormat>,
-        stop: Arc<AtomicBool>,
-    ) -> io::Result<Self> {
-        let stream = format.map(Stream::to_stdout).transpose()?;
+    pub fn new(tables: Aggregate, options: &Options, stop: Arc<AtomicBool>) -> io::Result<Self> {
+        let intervals = options.interval.clone();
+        let intervals = intervals.map(|interval| Slices::new(interval, options.max_rows));
+        let usual = intervals.is_some().then_some(OutputFormat::Live);
+        let format = options.format.or(usual);
+        let with_records = intervals.is_none();
+        let stream = format.map(|format| Stream::to_stdout(format, options.time, with_records));
         Ok(Self {
             tables,
             map: None,
-            stream,
+            peers: None,
+            intervals,
+            stream: stream.transpose()?,
             stop,
         })
     }
 
     /// Writes what is not written yet.
-    pub fn flush(&mut self) -> io::Result<()> {
-        self.stream.as_mut().map_or(Ok(()), Stream::flush)
+    pub fn finish(&mut self) -> io::Result<()> {
+        let last = self.intervals.as_mut().and_then(Slices::finish);
+        match &mut self.stream {
+            Some(stream) => {
+                stream.write_interval(last.as_ref())?;
+                stream.flush()
+            }
+            None => Ok(()),
+        }
     }
 }
 
 impl Take for Output {
+    fn begin_file(&mut self) {
+        if let Some(intervals) = &mut self.intervals {
+            intervals.begin_file();
+        }
+    }
+
     fn take(&mut self, record: &Record, line: &[u8]) -> io::Result<()> {
+        let completed = self.peers.as_mut().map(|peers| {
+            let mut record = record.clone();
+            peers.complete(&mut record);
+            record
+        });
+        let is_recorded = completed.as_ref().is_none_or(|it| it.peer == record.peer);
+        let record = completed.as_ref().unwrap_or(record);
         self.tables.add(record);
         if let Some(map) = &mut self.map {
             map.add(record);
         }
-        match &mut self.stream {
-            Some(stream) => stream.write(record, line),
-            None => Ok(()),
+        let Some(stream) = &mut self.stream else {
+            return Ok(());
+        };
+        match &mut self.intervals {
+            Some(intervals) => stream.write_interval(intervals.add(record).as_ref()),
+            None => stream.write(record, is_recorded.then_some(line)),
         }
     }
 
@@ -88,7 +124,7 @@ enum Shape {
 }
 
 impl Stream {
-    fn to_stdout(format: OutputFormat) -> io::Result<Self> {
+    fn to_stdout(format: OutputFormat, time: TimeStyle, with_records: bool) -> io::Result<Self> {
         let stdout = io::stdout();
         let mut chunk = BytesMut::new();
         let shape = match format {
@@ -99,8 +135,13 @@ impl Stream {
                     traffic: false,
                     milliseconds: terminal::width(&stdout) >= terminal::ROOMY,
                     zone: TimeZone::system(),
+                    time,
+                    measure: Measure::Wall,
+                    width: terminal::width(&stdout),
                 });
-                live.header(&mut chunk);
+                if with_records {
+                    live.header(&mut chunk);
+                }
                 Shape::Live(Box::new(live))
             }
         };
@@ -112,9 +153,15 @@ impl Stream {
         })
     }
 
-    fn write(&mut self, record: &Record, json: &[u8]) -> io::Result<()> {
+    /// `json` is the line that it was, if it still is.
+    fn write(&mut self, record: &Record, json: Option<&[u8]>) -> io::Result<()> {
         match &mut self.shape {
-            Shape::Lines => write_line(record, json, &mut self.chunk),
+            Shape::Lines => match json {
+                Some(line) => write_line(record, line, &mut self.chunk),
+                None => {
+                    Json.record(record, &mut self.chunk);
+                }
+            },
             Shape::Live(live) => {
                 live.record(record, &mut self.chunk);
             }
@@ -123,6 +170,18 @@ impl Stream {
             self.flush()?;
         }
         Ok(())
+    }
+
+    fn write_interval(&mut self, interval: Option<&Interval>) -> io::Result<()> {
+        let Some(interval) = interval else {
+            return Ok(());
+        };
+        match &mut self.shape {
+            // They are no part of the run's sequence.
+            Shape::Lines => report::interval::json::write(interval, None, &mut self.chunk),
+            Shape::Live(live) => live.interval(interval, &mut 0, &mut self.chunk),
+        }
+        self.flush()
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -15,6 +15,9 @@ use crate::summary::Replayed;
 /// Takes records as they are read, each with its line. To drive something else than the tables by
 /// recorded files, implement this.
 pub trait Take {
+    /// What comes now is of another file.
+    fn begin_file(&mut self) {}
+
     /// Takes one; an error ends the replay.
     fn take(&mut self, record: &Record, line: &[u8]) -> io::Result<()>;
 
@@ -68,6 +71,7 @@ impl Reader {
         text: &mut dyn BufRead,
         out: &mut impl Take,
     ) -> io::Result<FileEnd> {
+        out.begin_file();
         let mut line = std::mem::take(&mut self.line);
         let mut file = InFile {
             index,
@@ -147,6 +151,7 @@ impl Reader {
                     return self.record(file, &record, &line[start..], out);
                 }
                 match error {
+                    LineError::Interval => self.replayed.intervals += 1,
                     LineError::NotARecord(error) if error.is_eof() => {
                         self.faults
                             .truncated(file.name, file.number, &mut self.replayed);

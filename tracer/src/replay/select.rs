@@ -7,7 +7,8 @@
 
 use std::net::IpAddr;
 
-use tracer_common::filter::{Facts, Filter, Verdict};
+use tracer_common::connection::NAME_LEN;
+use tracer_common::filter::{Facts, Filter, Route, Verdict, test};
 use tracer_common::flow::{AF_INET, AF_INET6, Flow};
 
 use crate::address::{self, ClassSet};
@@ -26,7 +27,9 @@ pub struct Selector {
 impl Selector {
     /// Keeps what `options` say, whose ids are sorted, with peers of these classes.
     pub fn new(options: FilterOptions, classes: Option<ClassSet>) -> Self {
-        let filter = options.to_kernel();
+        let mut filter = options.to_kernel();
+        // Records have names as text.
+        filter.tests &= !test::COMM;
         Self {
             options,
             filter,
@@ -37,7 +40,22 @@ impl Selector {
     /// Whether `record` is of such a connection.
     pub fn keeps(&self, record: &Record) -> bool {
         let of = |classes: &ClassSet| classes.contains(&address::of(record.remote.ip));
-        self.classes.as_ref().is_none_or(of) && (!self.filter.is_active() || self.judge(record))
+        self.classes.as_ref().is_none_or(of)
+            && self.passes_owner(record)
+            && (!self.filter.is_active() || self.judge(record))
+    }
+
+    /// Whether the tests on the name and the program of the owner are passed.
+    fn passes_owner(&self, record: &Record) -> bool {
+        let choice = &self.options.choice;
+        if choice.comms.is_empty() && choice.exe.is_empty() {
+            return true;
+        }
+        record.process.as_ref().is_some_and(|owner| {
+            let details = owner.details.as_ref();
+            let exe = details.and_then(|details| details.exe.as_deref());
+            choice.passes_comm(&owner.name) && choice.exe.pass(exe)
+        })
     }
 
     fn judge(&self, record: &Record) -> bool {
@@ -58,8 +76,12 @@ impl Selector {
             inbound: record.direction == Direction::Inbound,
             tgid: owner.map_or(0, |owner| owner.pid),
             uid: owner.map_or(0, |owner| owner.uid),
+            // No record tells who started a process.
+            followed: false,
             netns: record.netns,
-            loopback_route: Some(false),
+            name: &[0; NAME_LEN],
+            in_cgroup: false,
+            route: Some(Route::NOWHERE),
         };
         self.filter.verdict(&facts, &self.options) == Verdict::Keep
     }

@@ -1,5 +1,7 @@
 //! What is missing, in sentences: how much, what it means, what to change.
 
+use tracer_common::follow::MAX_FOLLOWED;
+
 use super::text::{counted, grouped};
 use crate::summary::Loss;
 
@@ -20,6 +22,7 @@ pub(super) fn sentences(loss: &Loss) -> Vec<String> {
         lost_tx,
         lost_rx,
         users_full,
+        not_followed,
         missed_probes,
         unknown_records,
         output_dropped,
@@ -51,6 +54,14 @@ pub(super) fn sentences(loss: &Loss) -> Vec<String> {
             format!(
                 "{times} a connection was used by more processes than it has room for; the bytes \
                  of the further ones are unattributed"
+            )
+        }),
+        (not_followed > 0).then(|| {
+            let processes = counted(not_followed, "process");
+            format!(
+                "{processes} not followed, as more than {} ran at a time; their connections are not \
+                 counted here",
+                grouped(u64::from(MAX_FOLLOWED))
             )
         }),
         (io_records > 0).then(|| {
@@ -121,7 +132,7 @@ mod tests {
 
     #[test]
     fn every_lossy_counter_has_its_own_sentence_with_its_number() {
-        let cases: [Case; 15] = [
+        let cases: [Case; 16] = [
             (&|loss| loss.folded_connections = N, "--ring-size"),
             (&|loss| loss.io_records = N, "--ring-size"),
             (&|loss| loss.untracked_inbound = N, "--max-connections"),
@@ -140,6 +151,7 @@ mod tests {
             (&|loss| loss.lost_tx = N, "1,234 bytes sent and 0 received"),
             (&|loss| loss.lost_rx = N, "0 bytes sent and 1,234 received"),
             (&|loss| loss.users_full = N, "unattributed"),
+            (&|loss| loss.not_followed = N, "not followed"),
             (&|loss| loss.missed_probes = N, "too low"),
             (&|loss| loss.unknown_records = N, "build it again"),
             (&|loss| loss.output_dropped = N, "--output"),

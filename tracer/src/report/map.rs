@@ -7,11 +7,19 @@ mod list;
 mod notes;
 mod table;
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use jiff::tz::TimeZone;
 
+use super::peers;
 use crate::map::options::{Format, Shape};
 use crate::map::view::Shown;
-use crate::record::WallTime;
+use crate::record::{Peer, WallTime};
+
+/// What is known of addresses on the other side; of the others it is nothing.
+pub type Known = BTreeMap<IpAddr, Arc<Peer>>;
 
 /// What a map is written for.
 #[derive(Clone, Copy, Debug)]
@@ -24,19 +32,40 @@ pub struct Style<'a> {
     pub width: usize,
     /// Rows a service in a table; `None` = all.
     pub top: Option<usize>,
+    /// What is told of peers beyond their addresses; `None` = nobody asked for it.
+    pub known: Option<&'a Known>,
+}
+
+impl<'a> Style<'a> {
+    /// What is told of an address on the other side.
+    fn peer(&self, ip: Option<IpAddr>) -> Option<&'a Peer> {
+        self.known?.get(&ip?).map(|peer| &**peer)
+    }
 }
 
 /// The map as text; whole lines.
 pub fn write(shown: &Shown, shape: Shape, style: &Style<'_>) -> String {
     match shape.format {
-        Format::Table => table::write(shown, shape.view, style),
-        Format::Json => json::write(shown, shape.view, style.time),
-        Format::Csv => csv::write(shown, shape.view),
-        Format::Dot => graph::dot(shown),
-        Format::Mermaid => graph::mermaid(shown),
+        Format::Table => table::write(shown, shape.view, style) + &below(style),
+        Format::Json => json::write(shown, shape.view, style),
+        Format::Csv => csv::write(shown, shape.view, style),
+        Format::Dot => graph::dot(shown, style),
+        Format::Mermaid => graph::mermaid(shown, style),
         Format::List => list::lines(shown),
         Format::IpJson => list::json(shown),
     }
+}
+
+/// What is told of peers, below tables.
+fn below(style: &Style<'_>) -> String {
+    let known = style.known.into_iter().flatten();
+    let known = known.map(|(ip, peer)| (*ip, &**peer));
+    let mut out = String::new();
+    for (index, line) in peers::lines(known, style.width).iter().enumerate() {
+        let gap = if index == 0 { "\n" } else { "" };
+        out.extend([gap, line, "\n"]);
+    }
+    out
 }
 
 /// The line before each report of a file that they are appended to; empty where the report itself
@@ -50,3 +79,6 @@ pub fn heading(format: Format, time: WallTime) -> String {
     };
     format!("{comment} {time}\n")
 }
+
+#[cfg(test)]
+mod samples;

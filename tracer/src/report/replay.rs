@@ -16,6 +16,7 @@ pub(super) fn sentences(replayed: &Replayed) -> Vec<(String, bool)> {
         repeated,
         truncated,
         foreign,
+        intervals,
         first,
         last,
     } = *replayed;
@@ -44,9 +45,15 @@ pub(super) fn sentences(replayed: &Replayed) -> Vec<(String, bool)> {
             false,
         ),
     ];
+    let intervals = (intervals > 0).then(|| {
+        let rows = counted(intervals, "row");
+        let text = format!("intervals: {rows} left out, as only records of connections count");
+        (text, false)
+    });
     let missing = missing.into_iter().filter(|(number, ..)| *number > 0);
     [(read, false), (unknown.to_owned(), false)]
         .into_iter()
+        .chain(intervals)
         .chain(missing.map(|(number, noun, what, is_short)| {
             let head = if is_short { "missing" } else { "repeated" };
             (

@@ -147,7 +147,7 @@ fn line_width(widths: &[usize], gap: usize) -> usize {
 }
 
 /// Cuts `text` to `width` columns, with an ellipsis for what is missing.
-fn shorten(text: &str, width: usize, keep: Keep) -> String {
+pub(super) fn shorten(text: &str, width: usize, keep: Keep) -> String {
     if text.width() <= width {
         return text.to_owned();
     }

@@ -37,20 +37,14 @@ pub fn write(summary: &Summary, style: &Style, out: &mut String) {
         } else {
             fitting(summary, style)
         };
-    let roomy = tables.iter().all(|table| table.fits(style.width));
-    for table in tables {
-        let lines = table.lines(style.width, roomy);
-        let last = lines.len() - 1;
-        for (index, line) in lines.iter().enumerate() {
-            paint(
-                line,
-                "\x1b[1m",
-                style.colour && (index == 0 || index == last),
-                out,
-            );
-        }
-        out.push('\n');
+    write_tables(&tables, style.width, style.colour, out);
+    let peers = summary.peers.iter().take(style.top);
+    let known = peers.filter_map(|row| row.ip.zip(row.known.as_deref()));
+    let lines = super::peers::lines(known, style.width);
+    for (index, line) in lines.iter().enumerate() {
+        paint(line, BOLD, style.colour && index == 0, out);
     }
+    out.push_str(if lines.is_empty() { "" } else { "\n" });
     write_notes(summary, style, out);
 }
 
@@ -97,6 +91,11 @@ impl<'a> Builder<'a> {
             hosts: hosts.iter().any(Option::is_some)
                 || processes.clone().any(|row| row.host.is_some()),
         }
+    }
+
+    /// Whether some record told what was on the wire.
+    fn has_wire(&self) -> bool {
+        self.summary.total.wire.is_some()
     }
 
     fn tables(&self) -> Vec<Table> {
@@ -200,6 +199,9 @@ impl<'a> Builder<'a> {
             ]
             .map(Column::right),
         );
+        if self.has_wire() {
+            columns.extend(super::wire::COLUMNS);
+        }
         if self.rates {
             columns.extend(["TX/S", "RX/S"].map(Column::right));
         }
@@ -226,17 +228,22 @@ impl<'a> Builder<'a> {
         let rates = self
             .rates
             .then(|| [tx, rx].map(|bytes| Cell::Text(rate(bytes, duration))));
-        numbers.into_iter().chain(rates.into_iter().flatten())
+        let wire = self.has_wire().then(|| super::wire::cells(counts));
+        let wire = wire.into_iter().flatten();
+        numbers
+            .into_iter()
+            .chain(wire)
+            .chain(rates.into_iter().flatten())
     }
 }
 
 /// What a row is about, marked if its counts may lack something.
-fn key(text: String, at_least: bool) -> Cell {
+pub(super) fn key(text: String, at_least: bool) -> Cell {
     Cell::Text(if at_least { text + "*" } else { text })
 }
 
 /// Bytes a second, rounded for people; `-` for a run without duration.
-fn rate(bytes: u64, duration_ns: u64) -> String {
+pub(super) fn rate(bytes: u64, duration_ns: u64) -> String {
     let per_second = (u128::from(bytes) * 1_000_000_000).checked_div(u128::from(duration_ns));
     per_second.map_or_else(
         || "-".to_owned(),
@@ -284,6 +291,9 @@ fn write_notes(summary: &Summary, style: &Style, out: &mut String) {
         let text =
             format!("unattributed: {tx} sent and {rx} received by processes that are not known");
         note(&text, "", style, out);
+    }
+    if summary.total.wire.is_some() {
+        note(super::wire::SENTENCE, "", style, out);
     }
     for text in super::other::sentences(&summary.other) {
         note(&format!("other: {text}"), "", style, out);
@@ -344,6 +354,22 @@ fn write_traced(traced: &Traced, style: &Style, out: &mut String) {
     note(&format!("duration: {duration:#}"), "", style, out);
 }
 
+/// What heads and totals are painted in.
+pub(super) const BOLD: &str = "\x1b[1m";
+
+/// Appends tables, all with the same gaps, heads and totals bold if `colour`.
+pub(super) fn write_tables(tables: &[Table], width: usize, colour: bool, out: &mut String) {
+    let roomy = tables.iter().all(|table| table.fits(width));
+    for table in tables {
+        let lines = table.lines(width, roomy);
+        let last = lines.len() - 1;
+        for (index, line) in lines.iter().enumerate() {
+            paint(line, BOLD, colour && (index == 0 || index == last), out);
+        }
+        out.push('\n');
+    }
+}
+
 /// One paragraph, folded between words.
 fn note(text: &str, colour: &str, style: &Style, out: &mut String) {
     let options = textwrap::Options::new(style.width)
@@ -354,7 +380,7 @@ fn note(text: &str, colour: &str, style: &Style, out: &mut String) {
     }
 }
 
-fn paint(line: &str, colour: &str, on: bool, out: &mut String) {
+pub(super) fn paint(line: &str, colour: &str, on: bool, out: &mut String) {
     if on {
         out.extend([colour, line, "\x1b[0m\n"]);
     } else {
@@ -363,6 +389,6 @@ fn paint(line: &str, colour: &str, on: bool, out: &mut String) {
 }
 
 #[cfg(test)]
-pub(super) mod samples;
+pub(crate) mod samples;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,9 @@ use std::io;
 use bytes::{BufMut, BytesMut};
 
 use super::Format;
+use crate::interval::Interval;
 use crate::record::Record;
+use crate::report;
 
 /// One JSON object a line, fields as in [`Record`].
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,6 +19,10 @@ impl Format for Json {
     fn record(&mut self, record: &Record, out: &mut BytesMut) -> bool {
         write_line(record, out);
         true
+    }
+
+    fn interval(&mut self, interval: &Interval, sequence: &mut u64, out: &mut BytesMut) {
+        report::interval::json::write(interval, Some(sequence), out);
     }
 }
 

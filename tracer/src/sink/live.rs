@@ -2,19 +2,23 @@
 
 mod cells;
 mod columns;
+pub mod time;
 
 use std::fmt::Write;
 
 use bytes::BytesMut;
 use cells::{
-    arrow, label, shown_process, write_clock, write_endpoint, write_if_any, write_known,
-    write_milliseconds, write_note,
+    arrow, label, shown_process, write_endpoint, write_if_any, write_known, write_milliseconds,
+    write_note,
 };
 use columns::{Column, Columns};
 use jiff::tz::TimeZone;
+use time::{Clock, Measure, TimeStyle};
 
 use super::Format;
+use crate::interval::Interval;
 use crate::record::{EventKind, Record};
+use crate::report;
 
 /// What [`Live`] shows and how.
 #[derive(Clone, Debug)]
@@ -27,6 +31,12 @@ pub struct LiveOptions {
     pub milliseconds: bool,
     /// Zone of the TIME column.
     pub zone: TimeZone,
+    /// What the TIME column shows.
+    pub time: TimeStyle,
+    /// By which clock times relative to each other are.
+    pub measure: Measure,
+    /// Columns of a line of a table.
+    pub width: usize,
 }
 
 /// Whether a record of this kind is shown when nobody asked for more: what a reader would miss, and
@@ -48,20 +58,25 @@ pub const fn shown_live(event: EventKind) -> bool {
 pub struct Live {
     options: LiveOptions,
     columns: Columns,
+    clock: Clock,
     cell: String,
+    /// Lines came since the last table.
+    has_lines: bool,
 }
 
 impl Live {
     /// Live lines as `options` say.
     pub fn new(options: LiveOptions) -> Self {
-        let mut columns = Columns::START;
-        if options.milliseconds {
-            columns.time.width = "HH:MM:SS.mmm".len();
-        }
+        let clock = Clock::new(options.time, options.milliseconds, options.measure);
         Self {
+            columns: Columns {
+                time: clock.column(),
+                ..Columns::START
+            },
+            clock,
             options,
-            columns,
             cell: String::new(),
+            has_lines: false,
         }
     }
 
@@ -71,17 +86,16 @@ impl Live {
     }
 
     fn cells(&mut self, record: &Record, out: &mut BytesMut) {
-        let LiveOptions {
-            milliseconds, zone, ..
-        } = &self.options;
         let columns = &mut self.columns;
         let mut row = Row {
             cell: &mut self.cell,
             out,
         };
-        row.put(&mut columns.time, |cell| {
-            write_clock(record.time, zone, *milliseconds, cell)
-        });
+        if let Some(column) = &mut columns.time {
+            row.put(column, |cell| {
+                self.clock.write(record, &self.options.zone, cell)
+            });
+        }
         row.put(&mut columns.event, |cell| {
             cell.write_str(label(record.event))
         });
@@ -128,7 +142,7 @@ impl Row<'_> {
 
 impl Format for Live {
     fn header(&self, out: &mut BytesMut) {
-        for mut column in self.columns.all() {
+        for mut column in self.columns.time.into_iter().chain(self.columns.rest()) {
             column.put(column.head, out);
         }
         end_line(out);
@@ -138,6 +152,7 @@ impl Format for Live {
         if !self.shows(record.event) {
             return false;
         }
+        self.has_lines = true;
         let colour = match record.event {
             EventKind::Failed => "\x1b[31m",
             EventKind::Close => "\x1b[2m",
@@ -153,6 +168,30 @@ impl Format for Live {
         }
         end_line(out);
         true
+    }
+
+    fn begin(&mut self, mono_ns: u64) {
+        self.clock.begin(mono_ns);
+    }
+
+    fn interval(&mut self, interval: &Interval, _sequence: &mut u64, out: &mut BytesMut) {
+        let mut text = String::new();
+        if std::mem::take(&mut self.has_lines) {
+            text.push('\n');
+        }
+        let LiveOptions {
+            width,
+            colour,
+            zone,
+            ..
+        } = &self.options;
+        let style = report::interval::Style {
+            width: *width,
+            colour: *colour,
+            zone,
+        };
+        report::interval::write(interval, &style, &mut text);
+        out.extend_from_slice(text.as_bytes());
     }
 }
 

@@ -42,6 +42,7 @@ pub(crate) fn between(
         socket_family: None,
         local,
         remote,
+        peer: None,
         process: Some(Process {
             pid: 1234,
             tid: 1234,
@@ -49,12 +50,14 @@ pub(crate) fn between(
             thread: name,
             uid: 33,
             start_ns: 5,
+            details: None,
         }),
         closer: None,
         users: Users::new(),
         netns: 4_026_531_840,
         cgroup: None,
         bytes: None,
+        wire: None,
         duration_ns: None,
         latency_ns: None,
         queue_ns: None,
@@ -88,6 +91,7 @@ pub(crate) fn closed(tx: u64, rx: u64) -> Record {
         duration_ns: Some(3_214_567),
         cgroup: Some(Cgroup {
             id: 7_205_759_403_792_794,
+            path: None,
         }),
         ..inbound(EventKind::Close)
     }

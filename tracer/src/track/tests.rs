@@ -50,7 +50,10 @@ fn closed() -> Connection {
         closed_ns: 9_000,
         owner_tx: 100,
         owner_rx: 70,
-        closer: task(11),
+        closer: Closer {
+            tgid: 11,
+            ..Closer::NOBODY
+        },
         tcp: TcpCounters {
             bytes_acked: 102,
             bytes_received: 71,
@@ -201,10 +204,10 @@ fn traffic_is_what_moved_since_the_last_record() {
     track.news(KEY, &state, &[], &mut out);
     out.clear();
     (state.owner_tx, state.other_rx) = (10, 4);
-    track.traffic(KEY, &state, 2_000, &mut out);
-    track.traffic(KEY, &state, 3_000, &mut out);
+    track.traffic(KEY, &state, &[], 2_000, &mut out);
+    track.traffic(KEY, &state, &[], 3_000, &mut out);
     state.owner_tx = 25;
-    track.traffic(KEY, &state, 4_000, &mut out);
+    track.traffic(KEY, &state, &[], 4_000, &mut out);
     let deltas: Vec<_> = out
         .iter()
         .filter_map(|record| record.bytes)
@@ -215,6 +218,63 @@ fn traffic_is_what_moved_since_the_last_record() {
     assert_eq!(out[1].mono_ns, 4_000);
 }
 
+fn moved_by(record: &Record) -> Vec<(u32, u64, u64)> {
+    let users = record.users.iter();
+    users.map(|user| (user.pid, user.tx, user.rx)).collect()
+}
+
+#[test]
+fn traffic_names_who_moved_it_from_when_that_is_not_the_owner_alone() {
+    let (mut track, mut out) = (track(), Vec::new());
+    let mut state = established();
+    let worker = |tx, rx| {
+        let key = UserKey {
+            sk: KEY.sk,
+            birth_ns: KEY.birth_ns,
+            tgid: 20,
+            reserved: 0,
+        };
+        (
+            key,
+            UserTotals {
+                tx,
+                rx,
+                start_ns: 7,
+                ..UserTotals::EMPTY
+            },
+        )
+    };
+    state.owner_tx = 10;
+    track.traffic(KEY, &state, &[], 2_000, &mut out);
+    (state.owner_tx, state.other_tx, state.other_rx) = (15, 100, 3);
+    track.traffic(KEY, &state, &[worker(100, 3)], 3_000, &mut out);
+    state.other_tx = 120;
+    track.traffic(KEY, &state, &[worker(120, 3)], 4_000, &mut out);
+    // Whose these are is found only later.
+    state.other_rx = 13;
+    track.traffic(KEY, &state, &[], 5_000, &mut out);
+    state.owner_rx = 1;
+    track.traffic(KEY, &state, &[worker(120, 13)], 6_000, &mut out);
+    out.retain(|record| record.event == Kind::Traffic);
+    let users: Vec<_> = out.iter().map(moved_by).collect();
+    assert_eq!(
+        users,
+        [
+            vec![],
+            vec![(10, 5, 0), (20, 100, 3)],
+            vec![(20, 20, 0)],
+            vec![],
+            vec![(10, 0, 1), (20, 0, 10)],
+        ]
+    );
+    let unknown = |record: &Record| record.bytes.unwrap().unattributed_rx;
+    let unknown: Vec<_> = out.iter().map(unknown).collect();
+    assert_eq!(unknown, [None, None, None, Some(10), None]);
+    assert_eq!(track.shared.len(), 1);
+    track.open_at_exit(KEY, &state, &[], 7_000, &mut out);
+    assert!(track.shared.is_empty());
+}
+
 #[test]
 fn traffic_of_a_released_or_undecided_connection_is_nobodys_news() {
     let (mut track, mut out) = (track(), Vec::new());
@@ -223,8 +283,8 @@ fn traffic_of_a_released_or_undecided_connection_is_nobodys_news() {
         flags: flags::UNDECIDED,
         ..established()
     };
-    track.traffic(KEY, &undecided, 2_000, &mut out);
-    track.traffic(KEY, &released(), 2_000, &mut out);
+    track.traffic(KEY, &undecided, &[], 2_000, &mut out);
+    track.traffic(KEY, &released(), &[], 2_000, &mut out);
     assert_eq!(kinds(&out), []);
 }
 

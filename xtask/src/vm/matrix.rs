@@ -26,7 +26,7 @@ pub(crate) struct Claim {
 }
 
 /// Every kernel has to prove all of them with every backend.
-pub(crate) const CLAIMS: [Claim; 9] = [
+pub(crate) const CLAIMS: [Claim; 12] = [
     Claim {
         title: "10,000 ends",
         meaning: "addresses, process, times, ending and bytes of both ends of 5,000 churning \
@@ -107,6 +107,37 @@ pub(crate) const CLAIMS: [Claim; 9] = [
             "what_open_connections_carry_is_sampled_and_told_at_the_end",
             "the_same_by_the_counters_of_each_socket",
         ],
+    },
+    Claim {
+        title: "short-lived",
+        meaning: "children of a traced command that execute programs, connect once and end: each \
+                  has its process id, and nobody else is counted; and records have the program \
+                  and the command line",
+        proven: "exact",
+        in_total: "exact",
+        tests: &[
+            "children_that_execute_programs_are_followed",
+            "every_record_of_a_process_says_who_it_is",
+        ],
+    },
+    Claim {
+        title: "chosen",
+        meaning: "traffic chosen in the kernel by networks, by name of process and by cgroup",
+        proven: "exact",
+        in_total: "exact",
+        tests: &[
+            "ipv4_on_an_ipv6_socket_is_chosen_as_ipv4",
+            "a_name_that_was_longer_before_is_no_other",
+            "an_older_connection_is_chosen_by_the_cgroup_of_its_holder",
+        ],
+    },
+    Claim {
+        title: "wire",
+        meaning: "with `--wire`, segments and bytes of older connections since the start, as a \
+                  capture of them has",
+        proven: "exact",
+        in_total: "exact",
+        tests: &["of_older_connections_only_what_came_since_the_start_counts"],
     },
     Claim {
         title: "self-test",

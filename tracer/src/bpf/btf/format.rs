@@ -1,12 +1,15 @@
 //! The records of the file, as `include/uapi/linux/btf.h` defines them.
 
 use zerocopy::native_endian::{U16, U32};
-use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 pub(super) const MAGIC: u16 = 0xeb9f;
 pub(super) const VERSION: u8 = 1;
+/// Of a header without the sections that newer kernels append.
+const HEADER_LEN: u32 = 24;
+const _: () = assert!(HEADER_LEN as usize == size_of::<Header>());
 
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct Header {
     pub(super) magic: U16,
@@ -17,8 +20,28 @@ pub(super) struct Header {
     pub(super) strings: Section,
 }
 
+impl Header {
+    /// Of types and, behind them, strings of these lengths.
+    pub(super) fn of(types: usize, strings: usize) -> Self {
+        // Both are shorter than the sections that they come from.
+        let [types, strings] = [types, strings].map(|len| u32::try_from(len).unwrap_or(u32::MAX));
+        let section = |offset: u32, len: u32| Section {
+            offset: offset.into(),
+            len: len.into(),
+        };
+        Self {
+            magic: MAGIC.into(),
+            version: VERSION,
+            flags: 0,
+            len: HEADER_LEN.into(),
+            types: section(0, types),
+            strings: section(types, strings),
+        }
+    }
+}
+
 /// Where a section is, counted from the header's end.
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct Section {
     pub(super) offset: U32,
@@ -35,7 +58,7 @@ pub(super) struct Layout {
 }
 
 /// What a type is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names are C's")]
 pub enum Kind {
     Int,
@@ -105,7 +128,7 @@ impl Kind {
 }
 
 /// What every type begins with.
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct TypeHead {
     pub(super) name: U32,
@@ -135,6 +158,15 @@ impl TypeHead {
     /// In structs and unions: member offsets carry a bit-field width.
     pub(super) fn flag(&self) -> bool {
         self.info.get() >> 31 == 1
+    }
+
+    /// The same with its name elsewhere, and referring to nothing.
+    pub(super) fn renamed(&self, name: usize) -> Self {
+        Self {
+            name: u32::try_from(name).unwrap_or(u32::MAX).into(),
+            info: self.info,
+            size_or_type: 0.into(),
+        }
     }
 
     pub(super) fn extra_len(&self, layouts: &[Layout]) -> Option<usize> {

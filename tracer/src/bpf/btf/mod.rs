@@ -9,6 +9,7 @@
 mod error;
 mod format;
 mod member;
+mod only;
 
 #[cfg(test)]
 pub(crate) mod builder;

@@ -6,8 +6,17 @@ use crate::bpf::btf::builder::{Builder, Part};
 type Model = Vec<(&'static str, u32, Vec<(&'static str, &'static str, u32)>)>;
 
 fn model() -> Model {
-    let mut model = around_tcp();
-    model.extend([
+    // What is embedded comes before what embeds it.
+    let parts = [around_tcp(), around_processes(), cgroups()];
+    parts
+        .into_iter()
+        .chain([sockets(), tasks()])
+        .flatten()
+        .collect()
+}
+
+fn sockets() -> Model {
+    vec![
         (
             "ns_common",
             24,
@@ -36,6 +45,7 @@ fn model() -> Model {
                 ("__sk_common", "sock_common", 0),
                 ("sk_err", "u32", 284),
                 ("sk_socket", "ptr", 288),
+                ("sk_shutdown", "u8", 581),
                 ("sk_dst_cache", "ptr", 528),
                 ("sk_type", "u16", 572),
                 ("sk_protocol", "u16", 574),
@@ -69,11 +79,34 @@ fn model() -> Model {
                 ("bytes_received", "u64", 1784),
                 ("bytes_acked", "u64", 1840),
                 ("total_retrans", "u32", 2216),
+                ("segs_out", "u32", 1600),
+                ("segs_in", "u32", 1792),
+                ("bytes_sent", "u64", 1608),
+                ("tcp_header_len", "u16", 1596),
             ],
         ),
         ("dst_entry", 136, vec![("dev", "ptr", 0)]),
-        ("net_device", 2496, vec![("flags", "u32", 176)]),
-        ("net", 4000, vec![("ns", "ns_common", 120)]),
+        (
+            "net_device",
+            2496,
+            vec![("flags", "u32", 176), ("name", "comm", 288)],
+        ),
+        ("local_ports", 16, vec![("range", "two ints", 4)]),
+        (
+            "netns_ipv4",
+            900,
+            vec![("ip_local_ports", "local_ports", 300)],
+        ),
+        (
+            "net",
+            4000,
+            vec![("ns", "ns_common", 120), ("ipv4", "netns_ipv4", 800)],
+        ),
+    ]
+}
+
+fn tasks() -> Model {
+    vec![
         (
             "task_struct",
             9000,
@@ -83,6 +116,10 @@ fn model() -> Model {
                 ("tgid", "u32", 2468),
                 ("group_leader", "ptr", 2496),
                 ("start_boottime", "u64", 2784),
+                ("real_parent", "ptr", 2480),
+                ("self_exec_id", "u64", 3200),
+                ("thread_pid", "ptr", 2560),
+                ("mm", "ptr", 2300),
                 ("comm", "comm", 2976),
                 ("cred", "ptr", 2968),
                 ("files", "ptr", 3048),
@@ -91,19 +128,69 @@ fn model() -> Model {
         ),
         ("kuid_t", 4, vec![("val", "u32", 0)]),
         ("cred", 184, vec![("euid", "kuid_t", 24)]),
-        ("css_set", 500, vec![("dfl_cgrp", "ptr", 136)]),
-        ("cgroup", 2000, vec![("kn", "ptr", 256)]),
-        ("kernfs_node", 128, vec![("id", "u64", 88)]),
         ("files_struct", 700, vec![("fdt", "ptr", 32)]),
         ("fdtable", 56, vec![("max_fds", "u32", 0), ("fd", "ptr", 8)]),
         (
             "file",
             184,
-            vec![("f_inode", "ptr", 32), ("private_data", "ptr", 24)],
+            vec![
+                ("f_inode", "ptr", 32),
+                ("private_data", "ptr", 24),
+                ("f_path", "path", 64),
+            ],
         ),
         ("inode", 616, vec![("i_mode", "u16", 4)]),
-    ]);
-    model
+    ]
+}
+
+fn around_processes() -> Model {
+    vec![
+        ("path", 16, vec![("mnt", "ptr", 0), ("dentry", "ptr", 8)]),
+        ("upid", 16, vec![("nr", "u32", 0), ("ns", "ptr", 8)]),
+        (
+            "pid",
+            120,
+            vec![("level", "u32", 4), ("numbers", "comm", 96)],
+        ),
+        (
+            "mm_struct",
+            1000,
+            vec![
+                ("arg_start", "u64", 288),
+                ("arg_end", "u64", 296),
+                ("exe_file", "ptr", 880),
+            ],
+        ),
+        ("qstr", 16, vec![("name", "ptr", 8)]),
+        (
+            "dentry",
+            192,
+            vec![("d_parent", "ptr", 24), ("d_name", "qstr", 32)],
+        ),
+        ("vfsmount", 32, vec![("mnt_root", "ptr", 0)]),
+        (
+            "mount",
+            320,
+            vec![
+                ("mnt_parent", "ptr", 16),
+                ("mnt_mountpoint", "ptr", 24),
+                ("mnt", "vfsmount", 32),
+            ],
+        ),
+    ]
+}
+
+fn cgroups() -> Model {
+    vec![
+        ("css_set", 500, vec![("dfl_cgrp", "ptr", 136)]),
+        ("cgroup_subsys_state", 200, vec![("parent", "ptr", 176)]),
+        (
+            "cgroup",
+            2000,
+            vec![("self", "cgroup_subsys_state", 0), ("kn", "ptr", 256)],
+        ),
+        ("kernfs_node", 128, vec![("id", "u64", 88)]),
+    ]
 }
 
 fn around_tcp() -> Model {
@@ -135,13 +222,15 @@ fn resolve_model(model: &Model) -> Result<Offsets, OffsetsError> {
     }));
     types.push(("ptr", btf.pointer(0)));
     types.push(("comm", btf.array(char, 16)));
+    types.push(("two ints", btf.array(types[2].1, 2)));
     for (name, size, members) in model {
         let parts: Vec<Part<'_>> = members
             .iter()
             .map(|(member, ty, offset)| {
                 let bits = ty.strip_prefix(':').map(|bits| bits.parse().unwrap());
                 let ty = if bits.is_some() { "u32" } else { ty };
-                let (_, id) = types.iter().find(|(name, _)| *name == ty).unwrap();
+                let found = types.iter().find(|(name, _)| *name == ty);
+                let (_, id) = found.unwrap_or_else(|| panic!("`{ty}` comes later"));
                 (*member, *id, offset * 8, bits)
             })
             .collect();
@@ -182,6 +271,7 @@ fn every_field_of_a_known_layout_is_found() {
     assert_eq!(offsets.inet_sport, 798);
     assert_eq!(offsets.bytes_acked, 1840);
     assert_eq!(offsets.net_inum, 136);
+    assert_eq!(offsets.net_local_ports, 800 + 300 + 4);
     assert_eq!(offsets.task_start, 2784);
     assert_eq!((offsets.fdt_max_fds, offsets.fdt_fd), (0, 8));
     assert_eq!((offsets.socket_file, offsets.socket_sk), (16, 24));
@@ -197,6 +287,8 @@ fn a_field_is_found_under_its_other_name() {
     assert_eq!(resolve_model(&older).unwrap().task_start, 2784);
     let newer = with("dst_entry", "dev", ("dev_rcu", "ptr", 8));
     assert_eq!(resolve_model(&newer).unwrap().dst_dev, 8);
+    let newer = with("local_ports", "range", ("range", "u32", 0));
+    assert_eq!(resolve_model(&newer).unwrap().net_local_ports, 800 + 300);
     let gone = with("task_struct", "start_boottime", ("start", "u64", 2784));
     let reason = "`struct task_struct` has no member `start_boottime`";
     assert_eq!(
@@ -283,6 +375,15 @@ fn a_kernel_without_ipv6_or_mptcp_is_fine() {
 }
 
 #[test]
+fn a_kernel_that_does_not_show_who_a_process_is_is_fine_but_not_one_that_shows_it_otherwise() {
+    let renamed = with("mm_struct", "exe_file", ("program", "ptr", 880));
+    let offsets = resolve_model(&renamed).unwrap();
+    assert_eq!(offsets.missing().collect::<Vec<_>>(), ["mm_exe_file"]);
+    let narrow = with("mm_struct", "arg_start", ("arg_start", "u32", 288));
+    assert_eq!(failures(&narrow)[0].0, "mm_arg_start");
+}
+
+#[test]
 fn everything_that_failed_is_told_at_once() {
     let mut model = with("sock", "sk_err", ("sk_error", "u32", 284));
     model.retain(|(name, ..)| *name != "tcp_sock");
@@ -290,13 +391,13 @@ fn everything_that_failed_is_told_at_once() {
         resolve_model(&model).unwrap_err().to_string(),
         "the running kernel's layout is not known to this version of conntracer: \
          sk_err (`struct sock` has no member `sk_err`); bytes_acked, bytes_received, write_seq, \
-         snd_una, rcv_nxt, copied_seq, srtt_us, total_retrans, tcp_sock.inet_conn (this kernel has \
-         no `struct tcp_sock`). Use a newer conntracer, or report this with the output of \
-         `uname -r`"
+         snd_una, rcv_nxt, copied_seq, srtt_us, total_retrans, segs_out, segs_in, bytes_sent, \
+         tcp_header_len, tcp_sock.inet_conn (this kernel has no `struct tcp_sock`). Use a newer \
+         conntracer, or report this with the output of `uname -r`"
     );
     let empty = resolve_model(&Model::new()).unwrap_err();
     // Without types there is nothing that shows the optional ones either.
-    let expected = FIELDS.len() - OPTIONAL.len() + FIXED.len();
+    let expected = FIELDS.len() - OPTIONAL.len() - DISPENSABLE.len() + FIXED.len();
     assert_eq!(empty.failures.len(), expected);
 }
 

@@ -31,7 +31,12 @@ fn a_map_is_shown_as_asked() {
     };
     let shown = |shape, filter, top| Options {
         state: "m".into(),
-        action: Action::Show { shape, filter, top },
+        action: Action::Show {
+            shape,
+            filter,
+            peers: PeerOptions::default(),
+            top,
+        },
     };
     assert_eq!(map("--state m"), shown(table, Filter::default(), None));
     let line = "--state m --format csv --view one-to-one --port 80,90-91 --direction inbound \
@@ -49,6 +54,29 @@ fn a_map_is_shown_as_asked() {
         view: View::OneToOne,
     };
     assert_eq!(map(line), shown(csv, filter, Some(3)));
+}
+
+#[test]
+fn more_of_peers_is_told_where_it_has_a_place() {
+    let peers = |line: &str| match map(line).action {
+        Action::Show { peers, .. } => peers,
+        Action::Import { .. } => panic!("an import"),
+    };
+    assert!(peers("--state m --geoip a.mmdb --view one-to-one").has_geoip());
+    assert!(peers("--state m --names").names.is_some());
+    for format in ["json", "csv", "dot", "mermaid", "csv --view by-class"] {
+        let line = format!("--state m --geoip a.mmdb --format {format}");
+        assert!(peers(&line).has_geoip(), "{format}");
+    }
+    for line in [
+        "--format list --geoip a.mmdb",
+        "--format ip-json --names",
+        "--format json --view by-class --geoip a.mmdb",
+        "--import i --names",
+    ] {
+        let error = command(&format!("map --state m {line}")).unwrap_err();
+        assert_eq!(error.exit_code(), exit::USAGE, "{line}");
+    }
 }
 
 #[test]

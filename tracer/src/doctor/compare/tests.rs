@@ -47,6 +47,7 @@ fn record(event: EventKind, direction: Direction) -> Record {
         socket_family: None,
         local: if is_client { client } else { server },
         remote: if is_client { server } else { client },
+        peer: None,
         process: Some(Process {
             pid: PID,
             tid: PID,
@@ -54,6 +55,7 @@ fn record(event: EventKind, direction: Direction) -> Record {
             thread: "conntracer".into(),
             uid: 0,
             start_ns: 1,
+            details: None,
         }),
         closer: None,
         users: smallvec::smallvec![User {
@@ -71,6 +73,7 @@ fn record(event: EventKind, direction: Direction) -> Record {
             rx,
             ..Bytes::default()
         }),
+        wire: None,
         duration_ns: None,
         latency_ns: None,
         queue_ns: None,

@@ -1,6 +1,7 @@
 use super::*;
 use crate::list::socket::Holder;
 use crate::list::socket::samples::{connection, listener};
+use crate::record::WallTime;
 
 const AT: Moment = Moment {
     mono_ns: 5,

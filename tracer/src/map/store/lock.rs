@@ -12,7 +12,7 @@ use crate::names::escape;
 
 /// Held for as long as it lives.
 #[derive(Debug)]
-pub(super) struct WriterLock(#[expect(dead_code, reason = "its descriptor is the lock")] File);
+pub(super) struct WriterLock(File);
 
 impl WriterLock {
     /// Takes it for the map `path`, and says so in the file for whoever comes second.
@@ -37,6 +37,14 @@ impl WriterLock {
         let _ = file.set_len(0);
         let _ = writeln!(file, "process {}", std::process::id());
         Ok(Self(file))
+    }
+}
+
+impl Drop for WriterLock {
+    /// Closing does not release it while a child of another thread has the descriptor, too: from its
+    /// `fork` to its `exec`.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
     }
 }
 

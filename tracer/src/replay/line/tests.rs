@@ -2,7 +2,7 @@ use bytes::BytesMut;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::record::Users;
+use crate::record::{Container, ProcessDetails, Users};
 use crate::sink::Format;
 use crate::sink::json::Json;
 use crate::sink::samples;
@@ -17,10 +17,45 @@ fn read(line: &[u8]) -> Result<Record, LineError> {
     parse(line, &mut Hosts::default())
 }
 
+fn all_details() -> ProcessDetails {
+    ProcessDetails {
+        exe: Some("/usr/bin/curl".into()),
+        command: vec!["curl".into(), CompactString::default(), r"x\n".into()],
+        command_cut: true,
+        user: Some("www-data".into()),
+        parent: Some(ProcessName {
+            pid: 3,
+            name: "bash".into(),
+        }),
+        started: Some(WallTime(1)),
+        unit: Some("cron.service".into()),
+        container: Some(Container {
+            id: "0123".into(),
+            runtime: Some("cri-o"),
+        }),
+        pod_uid: Some("7b2a".into()),
+        ns_pid: Some(1),
+    }
+}
+
 /// Every field there is.
 fn full() -> Record {
+    let mut record = with_all_but_details();
+    let process = record.process.as_mut().unwrap();
+    process.details = Some(Arc::new(all_details()));
+    record
+}
+
+fn with_all_but_details() -> Record {
     Record {
         socket_family: Some(Family::Ipv6),
+        peer: Some(Arc::new(Peer {
+            reverse_dns: Some(r"a\x2eb.example".into()),
+            country: Some("DE".into()),
+            city: Some("Köln".into()),
+            asn: Some(u32::MAX),
+            organization: Some("Example Net".into()),
+        })),
         closer: Some(ProcessName {
             pid: 8,
             name: "closer".into(),
@@ -46,6 +81,12 @@ fn full() -> Record {
             before_tx: Some(6),
             before_rx: Some(7),
         }),
+        wire: Some(Wire {
+            segments_out: 1,
+            segments_in: 2,
+            wire_bytes_out: 3,
+            wire_bytes_in: u64::MAX,
+        }),
         latency_ns: Some(1),
         queue_ns: Some(2),
         rtt_us: Some(3),
@@ -54,6 +95,10 @@ fn full() -> Record {
         closed_by: Some(ClosedBy::Kernel),
         pre_existing: true,
         sampled: true,
+        cgroup: Some(Cgroup {
+            id: 5,
+            path: Some("/system.slice/cron.service".into()),
+        }),
         ..samples::closed(1, 2)
     }
 }
@@ -104,6 +149,44 @@ fn what_was_written_is_read_as_it_was() {
 }
 
 #[test]
+fn a_runtime_that_nobody_knows_is_left_out_and_a_process_may_have_no_details() {
+    let other = changed("/process/container/runtime", json!("new"));
+    let process = read(&other).unwrap().process.unwrap();
+    assert_eq!(
+        process.details.unwrap().container.as_ref().unwrap().runtime,
+        None
+    );
+    let record = with_all_but_details();
+    assert_eq!(read(&written(&record)).unwrap(), record);
+}
+
+#[test]
+fn what_is_said_of_a_process_is_short_and_safe_to_print() {
+    let hostile = changed("/process/command", json!(["\u{1b}[31m", r"a\n"]));
+    let process = read(&hostile).unwrap().process.unwrap();
+    assert_eq!(process.details.unwrap().command, [r"\x1b[31m", r"a\n"]);
+    let longest = "x".repeat(16 << 10);
+    for pointer in ["/process/exe", "/process/unit", "/cgroup/path"] {
+        assert!(read(&changed(pointer, json!(longest))).is_ok());
+        assert!(read(&changed(pointer, json!(format!("{longest}x")))).is_err());
+    }
+    assert!(read(&changed("/process/command", json!([longest]))).is_ok());
+    for command in [json!([longest, "x"]), json!(vec![""; 5_000])] {
+        assert!(read(&changed("/process/command", command)).is_err());
+    }
+    for (pointer, value) in [
+        ("/process/user", json!("x".repeat(300))),
+        ("/process/pod_uid", json!("x".repeat(300))),
+        ("/process/container/id", json!("x".repeat(300))),
+        ("/process/started", json!("yesterday")),
+        ("/process/ns_pid", json!(0)),
+        ("/process/parent/pid", json!(0)),
+    ] {
+        assert!(read(&changed(pointer, value)).is_err(), "{pointer}");
+    }
+}
+
+#[test]
 fn names_that_were_escaped_stay_and_those_that_were_not_are() {
     let mut record = full();
     for name in [
@@ -117,6 +200,9 @@ fn names_that_were_escaped_stay_and_those_that_were_not_are() {
     let hostile = changed("/process/name", json!("\u{1b}[31m\u{202e}x"));
     let process = read(&hostile).unwrap().process.unwrap();
     assert_eq!(process.name, r"\x1b[31m\u{202e}x");
+    let hostile = changed("/peer/reverse_dns", json!("\u{1b}[2Jx"));
+    let peer = read(&hostile).unwrap().peer.unwrap();
+    assert_eq!(peer.reverse_dns.as_deref(), Some(r"\x1b[2Jx"));
     let hostile = changed("/host", json!("\u{9b}2J"));
     assert_eq!(&*read(&hostile).unwrap().host, r"\u{9b}2J");
 }
@@ -144,6 +230,8 @@ fn what_no_record_can_have_is_refused() {
         ("/process/name", json!("\u{1}".repeat(256)), "name"),
         ("/users/2/name", json!("x".repeat(257)), "name"),
         ("/host", json!("x".repeat(257)), "host"),
+        ("/peer/city", json!("x".repeat(257)), "too long"),
+        ("/peer/asn", json!(-1), "-1"),
         ("/process/pid", json!(0), "nonzero"),
         ("/local/port", json!(0), "nonzero"),
         ("/local/port", json!(65_536), "65536"),

@@ -2,14 +2,16 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use compact_str::CompactString;
 use csv::WriterBuilder;
 
-use crate::address::Entry;
+use super::Style;
+use crate::address;
 use crate::map::direction_name;
 use crate::map::options::View;
 use crate::map::view::Shown;
 use crate::map::{Source, Uses};
-use crate::record::Direction;
+use crate::record::{Direction, Peer};
 
 const HEADS: [&str; 17] = [
     "host",
@@ -31,10 +33,19 @@ const HEADS: [&str; 17] = [
     "class",
 ];
 
+/// Only with `--geoip` or `--names`; in JSON they are called the same.
+const PEER_HEADS: [&str; 5] = ["country", "city", "asn", "organization", "reverse_dns"];
+
 /// One line a relation, or a member of a service: then `process` may be several, separated by
 /// semicolons.
-pub(super) fn write(shown: &Shown, view: View) -> String {
-    let mut lines = vec![HEADS.map(str::to_owned)];
+pub(super) fn write(shown: &Shown, view: View, style: &Style<'_>) -> String {
+    let line = |row: &Row<'_>| {
+        let told = style.known.map(|_| peer(style.peer(row.other_side)));
+        fields(row).into_iter().chain(told.into_iter().flatten())
+    };
+    let peer_heads = style.known.map(|_| PEER_HEADS.map(str::to_owned));
+    let heads = HEADS.map(str::to_owned).into_iter();
+    let mut lines = vec![heads.chain(peer_heads.into_iter().flatten())];
     match view {
         // A class is a column.
         View::OneToOne | View::ByClass => {
@@ -47,7 +58,7 @@ pub(super) fn write(shown: &Shown, view: View) -> String {
                     process: relation.process.as_deref().unwrap_or_default(),
                     source: relation.source,
                     uses,
-                    class: relation.class(),
+                    other_side: relation.other_side(),
                 })
             }));
         }
@@ -62,7 +73,7 @@ pub(super) fn write(shown: &Shown, view: View) -> String {
                         process: &member.processes.join(";"),
                         source: member.source,
                         uses: &member.uses,
-                        class: member.class().or(service.class()),
+                        other_side: member.peer.or(service.other_side()),
                     })
                 }));
             }
@@ -86,10 +97,10 @@ struct Row<'a> {
     process: &'a str,
     source: Source,
     uses: &'a Uses,
-    class: Option<Entry>,
+    other_side: Option<IpAddr>,
 }
 
-fn line(row: &Row<'_>) -> [String; HEADS.len()] {
+fn fields(row: &Row<'_>) -> [String; HEADS.len()] {
     let uses = row.uses;
     [
         row.host.to_owned(),
@@ -108,7 +119,20 @@ fn line(row: &Row<'_>) -> [String; HEADS.len()] {
         uses.failures.to_string(),
         uses.tx.to_string(),
         uses.rx.to_string(),
-        text(row.class.map(|entry| entry.class.name())),
+        text(row.other_side.map(|ip| address::of(ip).class.name())),
+    ]
+}
+
+fn peer(peer: Option<&Peer>) -> [String; PEER_HEADS.len()] {
+    let of = |field: fn(&Peer) -> &Option<CompactString>| {
+        text(peer.and_then(|peer| field(peer).as_ref()))
+    };
+    [
+        of(|peer| &peer.country),
+        of(|peer| &peer.city),
+        text(peer.and_then(|peer| peer.asn)),
+        of(|peer| &peer.organization),
+        of(|peer| &peer.reverse_dns),
     ]
 }
 
@@ -121,8 +145,12 @@ mod tests {
     use super::*;
     use crate::map::view::Filter;
     use crate::map::view::samples::map;
+    use crate::report::map::Known;
+    use crate::report::map::samples::{known, style};
 
-    fn read(text: &str) -> Vec<Vec<String>> {
+    fn rows(view: View, known: Option<&Known>) -> Vec<Vec<String>> {
+        let shown = Shown::of(map(), &Filter::default());
+        let text = write(&shown, view, &style(known));
         let mut reader = csv::ReaderBuilder::new()
             .has_headers(false)
             .from_reader(text.as_bytes());
@@ -134,8 +162,7 @@ mod tests {
 
     #[test]
     fn a_row_is_a_relation_or_a_member_and_names_survive() {
-        let shown = Shown::of(map(), &Filter::default());
-        let one = read(&write(&shown, View::OneToOne));
+        let one = rows(View::OneToOne, None);
         assert_eq!(one.len(), 1 + 7);
         assert_eq!(
             one[2],
@@ -160,7 +187,7 @@ mod tests {
             ]
         );
         assert!(one.iter().any(|line| line[5] == "php \"fpm\""));
-        let many = read(&write(&shown, View::OneToMany));
+        let many = rows(View::OneToMany, None);
         assert_eq!(many.len(), 1 + 6);
         assert_eq!(many[3][5], "apache;nginx");
         assert_eq!(
@@ -170,5 +197,32 @@ mod tests {
         assert_eq!(many[1][16], "documentation");
         // Imported: hardly anything is known.
         assert_eq!(many[1][2..6], ["", "", "192.0.2.1", ""]);
+    }
+
+    #[test]
+    fn what_is_told_of_peers_is_in_more_columns() {
+        let full = [
+            "DE",
+            "Köln",
+            "64500",
+            "Example \"Net\", Ltd",
+            "nine.example",
+        ];
+        let part = ["FR", "", "", "", ""];
+        let known = known();
+        for view in [View::OneToMany, View::OneToOne] {
+            let without = rows(view, None);
+            let rows = rows(view, Some(&known));
+            for (row, without) in rows.iter().zip(&without) {
+                assert_eq!(&row[..HEADS.len()], without);
+            }
+            let told = |row: &Vec<String>| row[HEADS.len()..].to_vec();
+            assert_eq!(told(&rows[0]), PEER_HEADS);
+            assert_eq!(told(&rows[2]), full, "{:?}", rows[2]);
+            assert_eq!(told(&rows[3]), [""; 5]);
+            assert_eq!(told(rows.last().unwrap()), part, "a service elsewhere");
+        }
+        let empty = Known::new();
+        assert_eq!(rows(View::OneToOne, Some(&empty))[1].len(), 17 + 5);
     }
 }

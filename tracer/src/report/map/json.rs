@@ -5,12 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
-use crate::address::{Class, Entry};
+use super::Style;
+use crate::address::{self, Class};
 use crate::map::options::View;
 use crate::map::view::classes::Group;
 use crate::map::view::{Member, Service, Shown};
 use crate::map::{Forgotten, Relation, Source, Uses};
-use crate::record::{Direction, SCHEMA_VERSION, WallTime};
+use crate::record::{Direction, Peer, SCHEMA_VERSION, WallTime};
 
 #[derive(Serialize)]
 struct Whole<'a> {
@@ -75,20 +76,24 @@ impl Times {
     }
 }
 
-/// What the address on the other side is.
-#[derive(Default, Serialize)]
-struct Kind {
+/// What the address on the other side is, and what is told of it.
+#[derive(Serialize)]
+struct Kind<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     class: Option<Class>,
     #[serde(skip_serializing_if = "Option::is_none")]
     class_rfc: Option<&'static str>,
+    #[serde(flatten)]
+    known: Option<&'a Peer>,
 }
 
-impl Kind {
-    fn of(entry: Option<Entry>) -> Self {
+impl<'a> Kind<'a> {
+    fn of(ip: Option<IpAddr>, style: &Style<'a>) -> Self {
+        let entry = ip.map(address::of);
         Self {
             class: entry.map(|entry| entry.class),
             class_rfc: entry.map(|entry| entry.rfc),
+            known: style.peer(ip),
         }
     }
 }
@@ -99,7 +104,7 @@ struct Address {
     port: u16,
 }
 
-fn address(address: Option<SocketAddr>) -> Option<Address> {
+fn end(address: Option<SocketAddr>) -> Option<Address> {
     address.map(|address| Address {
         ip: address.ip(),
         port: address.port(),
@@ -113,7 +118,7 @@ struct ServiceRow<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     service: Option<Address>,
     #[serde(flatten)]
-    kind: Kind,
+    kind: Kind<'a>,
     users: usize,
     #[serde(flatten)]
     uses: Times,
@@ -125,7 +130,7 @@ struct MemberRow<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     peer: Option<IpAddr>,
     #[serde(flatten)]
-    kind: Kind,
+    kind: Kind<'a>,
     processes: BTreeSet<&'a str>,
     source: Source,
     #[serde(flatten)]
@@ -141,7 +146,7 @@ struct RelationRow<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     peer: Option<IpAddr>,
     #[serde(flatten)]
-    kind: Kind,
+    kind: Kind<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     process: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -163,7 +168,7 @@ struct ClassRow {
 }
 
 /// One line.
-pub(super) fn write(shown: &Shown, view: View, time: WallTime) -> String {
+pub(super) fn write(shown: &Shown, view: View, style: &Style<'_>) -> String {
     let services = match view {
         View::OneToMany => shown.services(),
         View::OneToOne | View::ByClass => Vec::new(),
@@ -179,10 +184,16 @@ pub(super) fn write(shown: &Shown, view: View, time: WallTime) -> String {
     let whole = Whole {
         v: SCHEMA_VERSION,
         event: "map",
-        time,
-        services: (view == View::OneToMany).then(|| services.iter().map(service_row).collect()),
-        relations: (view == View::OneToOne)
-            .then(|| shown.relations.iter().map(relation_row).collect()),
+        time: style.time,
+        services: (view == View::OneToMany).then(|| {
+            let rows = services.iter().map(|service| service_row(service, style));
+            rows.collect()
+        }),
+        relations: (view == View::OneToOne).then(|| {
+            let rows = shown.relations.iter();
+            rows.map(|(relation, uses)| relation_row(relation, uses, style))
+                .collect()
+        }),
         classes: (view == View::ByClass).then(|| shown.classes().iter().map(class_row).collect()),
         total: Total {
             relations: shown.relations.len(),
@@ -196,22 +207,23 @@ pub(super) fn write(shown: &Shown, view: View, time: WallTime) -> String {
     text.expect("memory takes every write, and there are no map keys that are not text") + "\n"
 }
 
-fn service_row(service: &Service) -> ServiceRow<'_> {
+fn service_row<'a>(service: &'a Service, style: &Style<'a>) -> ServiceRow<'a> {
+    let members = service.members.iter();
     ServiceRow {
         host: &service.host,
         direction: service.direction,
-        service: address(service.address),
-        kind: Kind::of(service.class()),
+        service: end(service.address),
+        kind: Kind::of(service.other_side(), style),
         users: service.users(),
         uses: Times::of(&service.uses),
-        members: service.members.iter().map(member_row).collect(),
+        members: members.map(|member| member_row(member, style)).collect(),
     }
 }
 
-fn member_row(member: &Member) -> MemberRow<'_> {
+fn member_row<'a>(member: &'a Member, style: &Style<'a>) -> MemberRow<'a> {
     MemberRow {
         peer: member.peer,
-        kind: Kind::of(member.class()),
+        kind: Kind::of(member.peer, style),
         processes: member.processes.iter().map(AsRef::as_ref).collect(),
         source: member.source,
         uses: Times::of(&member.uses),
@@ -227,13 +239,13 @@ fn class_row(group: &Group) -> ClassRow {
     }
 }
 
-fn relation_row((relation, uses): &(Relation, Uses)) -> RelationRow<'_> {
+fn relation_row<'a>(relation: &'a Relation, uses: &Uses, style: &Style<'a>) -> RelationRow<'a> {
     RelationRow {
         host: &relation.host,
         direction: relation.direction,
-        service: address(relation.service),
+        service: end(relation.service),
         peer: relation.peer,
-        kind: Kind::of(relation.class()),
+        kind: Kind::of(relation.other_side(), style),
         process: relation.process.as_deref(),
         pid: uses.pid,
         uid: uses.uid,
@@ -248,18 +260,20 @@ mod tests {
 
     use super::*;
     use crate::map::view::Filter;
-    use crate::map::view::samples::{NOON, map};
+    use crate::map::view::samples::map;
+    use crate::report::map::Known;
+    use crate::report::map::samples::{known, style};
 
-    fn value(view: View) -> Value {
+    fn value(view: View, known: Option<&Known>) -> Value {
         let shown = Shown::of(map(), &Filter::default());
-        let text = write(&shown, view, NOON);
+        let text = write(&shown, view, &style(known));
         assert_eq!(text.matches('\n').count(), 1);
         serde_json::from_str(&text).unwrap()
     }
 
     #[test]
     fn services_have_their_members_and_sums() {
-        let map = value(View::OneToMany);
+        let map = value(View::OneToMany, None);
         assert_eq!(map["event"], "map");
         assert!(map.get("relations").is_none());
         let service = &map["services"][1];
@@ -281,7 +295,7 @@ mod tests {
 
     #[test]
     fn relations_leave_out_what_is_not_known() {
-        let map = value(View::OneToOne);
+        let map = value(View::OneToOne, None);
         let rows = map["relations"].as_array().unwrap();
         assert_eq!(rows.len(), 7);
         let imported = rows.iter().find(|row| row["source"] == "imported").unwrap();
@@ -291,5 +305,35 @@ mod tests {
         }
         let outbound = rows.iter().find(|row| row["direction"] == "outbound");
         assert!(outbound.unwrap().get("peer").is_none());
+    }
+
+    #[test]
+    fn what_is_told_of_a_peer_stands_beside_what_its_address_is() {
+        let known = known();
+        let map = value(View::OneToMany, Some(&known));
+        let members = &map["services"][1]["members"];
+        let told: [(&str, Value); 5] = [
+            ("reverse_dns", "nine.example".into()),
+            ("country", "DE".into()),
+            ("city", "Köln".into()),
+            ("asn", 64_500.into()),
+            ("organization", "Example \"Net\", Ltd".into()),
+        ];
+        for (field, value) in &told {
+            assert_eq!(&members[0][field], value);
+            assert!(members[1].get(field).is_none(), "{field} is not known");
+            assert!(map["services"][1].get(field).is_none(), "it is this host");
+        }
+        let elsewhere = &map["services"][3];
+        assert_eq!(elsewhere["country"], "FR");
+        assert!(elsewhere["members"][0].get("country").is_none());
+        let map = value(View::OneToOne, Some(&known));
+        let countries: Vec<_> = map["relations"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|row| row["country"].as_str())
+            .collect();
+        assert_eq!(countries, ["DE", "FR", "FR"]);
     }
 }

@@ -298,18 +298,16 @@ pub(super) fn paragraph(text: &str, style: &Style<'_>, out: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use jiff::tz::TimeZone;
-
     use super::*;
     use crate::map::view::Filter;
-    use crate::map::view::samples::{NOON, map};
+    use crate::map::view::samples::map;
+    use crate::report::map::samples::style;
 
     fn text(view: View, width: usize, top: Option<usize>) -> String {
         let style = Style {
-            time: NOON,
-            zone: &TimeZone::UTC,
             width,
             top,
+            ..style(None)
         };
         write(&Shown::of(map(), &Filter::default()), view, &style)
     }
@@ -359,14 +357,8 @@ PEER       PROCESS       CLASS        CONNECTIONS  TX BYTES  RX BYTES  FIRST SEE
 
     #[test]
     fn an_empty_map_says_so() {
-        let style = Style {
-            time: NOON,
-            zone: &TimeZone::UTC,
-            width: 80,
-            top: None,
-        };
         for view in [View::OneToMany, View::OneToOne] {
-            let text = write(&Shown::default(), view, &style);
+            let text = write(&Shown::default(), view, &style(None));
             assert_eq!(text, "total: 0 peer addresses, 0 relations\n");
         }
     }

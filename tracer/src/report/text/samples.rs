@@ -18,6 +18,7 @@ pub(crate) fn counts([accepts, connects, failures, open, tx, rx]: [u64; 6]) -> C
         open,
         tx,
         rx,
+        wire: None,
     }
 }
 
@@ -41,6 +42,7 @@ pub(crate) fn process(process: Option<(u32, &str)>, numbers: [u64; 6]) -> Proces
         name: name.map(Into::into),
         uid,
         start_ns,
+        known: None,
         at_least: false,
         counts: counts(numbers),
     }
@@ -51,6 +53,7 @@ pub(crate) fn peer(ip: Option<&str>, numbers: [u64; 6]) -> PeerRow {
     PeerRow {
         host: None,
         ip,
+        known: None,
         netns: HOST_NETNS,
         at_least: false,
         counts: counts(numbers),

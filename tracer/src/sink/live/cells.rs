@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 
-use jiff::tz::TimeZone;
+use crate::record::{ClosedBy, Direction, Endpoint, EventKind, Peer, Record};
 
-use crate::record::{ClosedBy, Direction, Endpoint, EventKind, Record, WallTime};
+/// Letters of a peer's name.
+const LONGEST_NAME: usize = 32;
 
 /// What happened, in at most seven letters.
 pub(super) const fn label(event: EventKind) -> &'static str {
@@ -38,22 +39,6 @@ pub(super) fn shown_process(record: &Record) -> Option<(u32, &str)> {
     caller
         .map(|user| (user.pid, user.name.as_str()))
         .or_else(|| owner.map(|process| (process.pid, process.name.as_str())))
-}
-
-pub(super) fn write_clock(
-    time: WallTime,
-    zone: &TimeZone,
-    milliseconds: bool,
-    cell: &mut String,
-) -> std::fmt::Result {
-    let time = jiff::Timestamp::from_nanosecond(i128::from(time.0)).unwrap_or_default();
-    let local = zone.to_datetime(time);
-    let (hour, minute, second) = (local.hour(), local.minute(), local.second());
-    write!(cell, "{hour:02}:{minute:02}:{second:02}")?;
-    if milliseconds {
-        write!(cell, ".{:03}", local.millisecond())?;
-    }
-    Ok(())
 }
 
 pub(super) fn write_known(
@@ -94,14 +79,43 @@ pub(super) fn write_milliseconds(ns: u64, cell: &mut String) -> std::fmt::Result
 }
 
 pub(super) fn write_note(record: &Record, cell: &mut String) -> std::fmt::Result {
-    let Some(reason) = record.reason else {
-        return Ok(());
-    };
-    cell.write_str(reason)?;
-    match record.closed_by {
-        Some(ClosedBy::Local) => cell.write_str(" by local"),
-        Some(ClosedBy::Remote) => cell.write_str(" by remote"),
-        Some(ClosedBy::Kernel) => cell.write_str(" by kernel"),
-        None => Ok(()),
+    if let Some(reason) = record.reason {
+        cell.write_str(reason)?;
+        cell.write_str(match record.closed_by {
+            Some(ClosedBy::Local) => " by local",
+            Some(ClosedBy::Remote) => " by remote",
+            Some(ClosedBy::Kernel) => " by kernel",
+            None => "",
+        })?;
     }
+    record
+        .peer
+        .as_deref()
+        .map_or(Ok(()), |peer| write_peer(peer, cell))
+}
+
+/// Where the peer is, in a few letters, and its name, marked as looked up. Of a long name the end,
+/// which names the domain.
+fn write_peer(peer: &Peer, cell: &mut String) -> std::fmt::Result {
+    let gap = |cell: &mut String| cell.push_str(if cell.is_empty() { "" } else { " " });
+    if let Some(country) = &peer.country {
+        gap(cell);
+        cell.write_str(country)?;
+    } else if let Some(asn) = peer.asn {
+        gap(cell);
+        write!(cell, "AS{asn}")?;
+    }
+    if let Some(name) = &peer.reverse_dns {
+        gap(cell);
+        let letters = name.chars().count();
+        if letters > LONGEST_NAME {
+            let end = name.chars().skip(letters + 1 - LONGEST_NAME);
+            cell.push('…');
+            cell.extend(end);
+        } else {
+            cell.push_str(name);
+        }
+        cell.push('?');
+    }
+    Ok(())
 }

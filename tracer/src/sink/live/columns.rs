@@ -49,7 +49,8 @@ impl Column {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Columns {
-    pub(super) time: Column,
+    /// None without the times.
+    pub(super) time: Option<Column>,
     pub(super) event: Column,
     pub(super) pid: Column,
     pub(super) name: Column,
@@ -65,7 +66,7 @@ pub(super) struct Columns {
 impl Columns {
     /// Start and limit of the widths: a limit is what 15-byte names, IPv4 and terabytes need.
     pub(super) const START: Self = Self {
-        time: Column::left("TIME", 8, 12),
+        time: None,
         event: Column::left("EVENT", 7, 7),
         pid: Column::right("PID", 5, 7),
         name: Column::left("NAME", 5, 15),
@@ -78,9 +79,9 @@ impl Columns {
         note: Column::left("", 0, 0),
     };
 
-    pub(super) fn all(&self) -> [Column; 11] {
+    /// All after the time.
+    pub(super) fn rest(&self) -> [Column; 10] {
         [
-            self.time,
             self.event,
             self.pid,
             self.name,

@@ -1,5 +1,7 @@
+use std::sync::Arc;
+
 use super::*;
-use crate::record::{Bytes, ClosedBy, Direction, Endpoint, User};
+use crate::record::{Bytes, ClosedBy, Direction, Endpoint, Peer, User};
 use crate::sink::samples::{between, closed, endpoint, inbound, outbound};
 
 const OPTIONS: LiveOptions = LiveOptions {
@@ -7,6 +9,9 @@ const OPTIONS: LiveOptions = LiveOptions {
     traffic: false,
     milliseconds: true,
     zone: TimeZone::UTC,
+    time: TimeStyle::Wall,
+    measure: Measure::Mono,
+    width: 200,
 };
 
 fn lines(options: LiveOptions, records: &[Record]) -> Vec<String> {
@@ -173,6 +178,37 @@ fn traffic_and_calls_are_shown_only_if_asked_and_calls_with_their_caller() {
 }
 
 #[test]
+fn what_is_known_of_a_peer_stands_at_the_end_of_the_line() {
+    let note = |peer: Peer, record: Record| {
+        let record = Record {
+            peer: Some(Arc::new(peer)),
+            ..record
+        };
+        let line = lines(OPTIONS, &[record]).pop().unwrap();
+        let (_, note) = line.split_once("20122 ").unwrap_or_default();
+        note.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let peer = |country: &str, asn, name: &str| Peer {
+        country: (!country.is_empty()).then(|| country.into()),
+        asn,
+        reverse_dns: (!name.is_empty()).then(|| name.into()),
+        ..Peer::default()
+    };
+    let accept = || inbound(EventKind::Accept);
+    assert_eq!(note(peer("DE", Some(64_500), ""), accept()), "DE");
+    assert_eq!(note(peer("", Some(64_500), ""), accept()), "AS64500");
+    assert_eq!(
+        note(peer("DE", None, "a.example"), accept()),
+        "DE a.example?"
+    );
+    let long = "host-192-0-2-7.dynamic.subscribers.example.org";
+    let shown = note(peer("", None, long), accept());
+    assert_eq!(shown, "…dynamic.subscribers.example.org?");
+    let refused = note(peer("DE", None, ""), failed());
+    assert!(refused.ends_with("refused by remote DE"), "{refused}");
+}
+
+#[test]
 fn colour_marks_failures_and_closes_and_only_on_request() {
     let records = [inbound(EventKind::Accept), failed(), closed(1, 2)];
     let coloured = lines(
@@ -208,6 +244,31 @@ fn a_narrow_line_has_whole_seconds() {
     let lines = lines(options, &[inbound(EventKind::Accept)]);
     assert!(lines[0].starts_with("TIME     EVENT"), "{}", lines[0]);
     assert!(lines[1].starts_with("12:00:00 accept"), "{}", lines[1]);
+}
+
+#[test]
+fn other_times_line_up_and_none_leaves_no_column() {
+    let records = [
+        inbound(EventKind::Accept),
+        Record {
+            mono_ns: 12_000_000_077,
+            ..closed(1, 2)
+        },
+    ];
+    let with = |time| {
+        let lines = lines(LiveOptions { time, ..OPTIONS }, &records);
+        let first = |line: &String| line.split("1234").next().unwrap().to_owned();
+        (first(&lines[1]), first(&lines[2]), lines[0].clone())
+    };
+    let (first, second, head) = with(TimeStyle::Delta);
+    assert_eq!(
+        (first.as_str(), second.as_str()),
+        ("0.000000 accept   ", "12.000000 close    ")
+    );
+    assert!(head.starts_with("    TIME EVENT  "), "{head}");
+    let (first, _, head) = with(TimeStyle::None);
+    assert_eq!(first, "accept   ");
+    assert!(head.starts_with("EVENT     PID NAME"), "{head}");
 }
 
 #[test]
