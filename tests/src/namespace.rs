@@ -75,12 +75,19 @@ impl Namespace {
     /// kernel does that in its own time, and a tracer that stops before would rightly call such a
     /// connection open.
     pub fn wait_for_goodbyes(&self) {
+        self.wait_for_none(is_goodbye, "a closed connection does not end");
+    }
+
+    /// Waits until no segment is on its way: all that was sent here is acknowledged, which the other
+    /// side may do late.
+    pub fn wait_for_acknowledgements(&self) {
+        self.wait_for_none(is_unacknowledged, "what was sent is not acknowledged");
+    }
+
+    fn wait_for_none(&self, is_one: fn(&[&str]) -> bool, otherwise: &str) {
         let since = Instant::now();
-        while self.run(goodbyes) > 0 {
-            assert!(
-                since.elapsed() < PATIENCE,
-                "a closed connection does not end"
-            );
+        while self.run(|| any_socket(is_one)) {
+            assert!(since.elapsed() < PATIENCE, "{otherwise}");
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -111,23 +118,28 @@ impl Namespace {
     }
 }
 
-/// Sockets of this thread's namespace that have no descriptor and wait for the peer.
-fn goodbyes() -> usize {
+/// Whether a socket has no descriptor and waits for the peer.
+fn is_goodbye(fields: &[&str]) -> bool {
     // FIN_WAIT1, FIN_WAIT2, LAST_ACK, CLOSING.
     const WAITING: [&str; 4] = ["04", "05", "09", "0B"];
     // For the tracer a connection in TIME_WAIT is over, whatever its state was before.
     const TIME_WAIT_TIMER: &str = "03:";
+    WAITING.contains(&fields[3]) && fields[9] == "0" && !fields[5].starts_with(TIME_WAIT_TIMER)
+}
+
+/// Whether an established socket has sent what is not acknowledged.
+fn is_unacknowledged(fields: &[&str]) -> bool {
+    const ESTABLISHED: &str = "01";
+    fields[3] == ESTABLISHED && !fields[4].starts_with("00000000:")
+}
+
+/// Whether this thread's namespace has such a socket.
+fn any_socket(is_one: fn(&[&str]) -> bool) -> bool {
     ["tcp", "tcp6"]
         .map(|table| read_to_string(format!("/proc/thread-self/net/{table}")).unwrap_or_default())
         .iter()
         .flat_map(|table| table.lines().skip(1))
-        .filter(|line| {
-            let fields: Vec<_> = line.split_whitespace().collect();
-            WAITING.contains(&fields[3])
-                && fields[9] == "0"
-                && !fields[5].starts_with(TIME_WAIT_TIMER)
-        })
-        .count()
+        .any(|line| is_one(&line.split_whitespace().collect::<Vec<_>>()))
 }
 
 impl Default for Namespace {

@@ -18,12 +18,14 @@ use crate::namespace::Namespace;
 /// Descriptor number of the ready pipe in the tracer.
 const READY_FD: i32 = 9;
 
+/// Files in its directory.
+const STDOUT: &str = "stdout";
+const STDERR: &str = "stderr";
+
 /// A tracer whose hooks are attached.
 #[derive(Debug)]
 pub struct Tracer {
     running: Running,
-    stdout: Option<JoinHandle<Vec<u8>>>,
-    stderr: Option<JoinHandle<Vec<u8>>>,
     summary: PathBuf,
     directory: TempDir,
 }
@@ -61,10 +63,14 @@ impl Tracer {
     }
 
     /// Starts `command` and collects its standard output.
-    pub fn start_as(command: Command) -> Self {
-        let (mut tracer, stdout) = Self::start_with_pipe(command);
-        tracer.stdout = Some(collect(stdout));
-        tracer
+    ///
+    /// In a file: of a pipe it looks for the reader, at the descriptors of all processes, and the
+    /// kernel holds a socket meanwhile. If a slow machine stops the tracer there, it is the tracer
+    /// that closes what its process has let go of.
+    pub fn start_as(mut command: Command) -> Self {
+        let directory = TempDir::new().expect("a temporary directory");
+        command.stdout(File::create(directory.path().join(STDOUT)).expect("a file"));
+        Self::start_in(directory, command)
     }
 
     /// Starts `command` and leaves the pipe from its standard output to the caller.
@@ -81,8 +87,11 @@ impl Tracer {
     }
 
     /// Starts `command`, whose standard output is set, and waits until its hooks are attached.
-    pub fn start_with_own_output(mut command: Command) -> Self {
-        let directory = TempDir::new().expect("a temporary directory");
+    pub fn start_with_own_output(command: Command) -> Self {
+        Self::start_in(TempDir::new().expect("a temporary directory"), command)
+    }
+
+    fn start_in(directory: TempDir, mut command: Command) -> Self {
         let summary = directory.path().join("summary.json");
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
         command
@@ -95,20 +104,12 @@ impl Tracer {
             child_fd: READY_FD,
         };
         command.fd_mappings(vec![mapping]).expect("one descriptor");
-        let mut running = Running::start(command.stderr(Stdio::piped()));
+        command.stderr(File::create(directory.path().join(STDERR)).expect("a file"));
+        let running = Running::start(&mut command);
         // Closes our writing end, so that the pipe ends if the tracer does.
         drop(command);
-        let stderr = Some(collect(
-            running
-                .child()
-                .stderr
-                .take()
-                .expect("a pipe from the tracer"),
-        ));
         let mut tracer = Self {
             running,
-            stdout: None,
-            stderr,
             summary,
             directory,
         };
@@ -157,13 +158,10 @@ impl Tracer {
     /// Waits for the end.
     pub fn finish(mut self) -> Finished {
         let status = self.running.wait();
-        let text = |thread: Option<JoinHandle<Vec<u8>>>| {
-            thread
-                .map(|thread| thread.join().expect("a reading thread"))
-                .unwrap_or_default()
-        };
-        let stdout = text(self.stdout.take());
-        let stderr = String::from_utf8_lossy(&text(self.stderr.take())).into_owned();
+        // There is no such file where standard output went elsewhere.
+        let text = |name: &str| std::fs::read(self.path(name)).unwrap_or_default();
+        let stdout = text(STDOUT);
+        let stderr = String::from_utf8_lossy(&text(STDERR)).into_owned();
         let status = status.unwrap_or_else(|| panic!("the tracer does not end; it said: {stderr}"));
         assert!(!stderr.contains("panicked"), "{stderr}");
         let summary = match std::fs::read(&self.summary) {

@@ -76,7 +76,11 @@ fn what_open_connections_carry_is_sampled_and_told_at_the_end() {
     let namespace = Namespace::new();
     let folder = tempfile::tempdir().expect("a temporary directory");
     let file = folder.path().join("records.jsonl");
-    let options = format!("{SOCKET} --output {}", file.display());
+    // A pass goes over the whole table, and a slow machine makes the next one much later.
+    let options = format!(
+        "{SOCKET} --max-connections 4096 --output {}",
+        file.display()
+    );
     let tracer = Tracer::start(&namespace, &options);
     let mut held = Workload::start(&namespace, "hold --connections 300");
     held.ready();

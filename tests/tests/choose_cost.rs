@@ -1,6 +1,7 @@
 //! What choosing by many networks costs.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use tests::generator::Workload;
 use tests::namespace::Namespace;
@@ -29,8 +30,8 @@ fn random_list(folder: &Folder, networks: u32, neighbours: u32) -> std::path::Pa
     folder.file("random", text)
 }
 
-/// Nanoseconds that the programs of a process have run, by the kernel's statistics.
-fn program_ns(pid: u32) -> u64 {
+/// How long the programs of a process have run, by the kernel's statistics.
+fn program_time(pid: u32) -> Duration {
     let infos = std::fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("the open files");
     let mut sum = 0;
     let mut seen = std::collections::BTreeSet::new();
@@ -46,7 +47,7 @@ fn program_ns(pid: u32) -> u64 {
             sum += ns;
         }
     }
-    sum
+    Duration::from_nanos(sum)
 }
 
 /// The kernel's statistics of programs, until dropped.
@@ -99,17 +100,17 @@ fn a_hundred_thousand_networks_cost_next_to_nothing_a_connection() {
                 (start(&one), start(&many))
             };
             Workload::run(&namespace, &format!("churn --connections {CONNECTIONS}"));
-            let ns = [&few, &lot].map(|tracer| program_ns(tracer.pid()));
+            let [one, many] = [&few, &lot].map(|tracer| program_time(tracer.pid()));
             tests::harness::say(&format!(
-                "{} ns a connection with one network, {} with 100,000",
-                ns[0] / u64::from(CONNECTIONS),
-                ns[1] / u64::from(CONNECTIONS)
+                "{:?} a connection with one network, {:?} with 100,000",
+                one / CONNECTIONS,
+                many / CONNECTIONS
             ));
             for tracer in [few, lot] {
                 let total = &tracer.stop().summary["total"];
                 assert_eq!(total["accepts"], CONNECTIONS, "{total}");
             }
-            product *= ns[1] as f64 / ns[0] as f64;
+            product *= many.div_duration_f64(one);
         }
         ratios.push(product.sqrt());
     }

@@ -41,6 +41,12 @@ impl Scene {
         self.world.wait_for_goodbyes();
         self.host.wait_for_goodbyes();
     }
+
+    /// An acknowledgement may be late: none is on its way then.
+    fn wait_for_acknowledgements(&self) {
+        self.world.wait_for_acknowledgements();
+        self.host.wait_for_acknowledgements();
+    }
 }
 
 fn host(is_v6: bool) -> IpAddr {
@@ -339,14 +345,13 @@ fn of_older_connections_only_what_came_since_the_start_counts() {
     let mut inhabitant = Workload::start(&scene.host, "churn --connections 12 --gate");
     inhabitant.ready();
     let (closed, open) = (older(1000, 70_000), older(500, 0));
-    // An acknowledgement may be late, but not for ever: none is in the wire's way then.
-    std::thread::sleep(Duration::from_millis(300));
+    scene.wait_for_acknowledgements();
     let tracer = Tracer::start(&scene.host, "--wire");
     let capture = Capture::start(&scene.host);
     closed.exchange(10, 20).close(false);
     let open = open.exchange(30, 40);
     scene.wait_for_goodbyes();
-    std::thread::sleep(Duration::from_millis(300));
+    scene.wait_for_acknowledgements();
     let finished = tracer.stop().lossless();
     let packets = capture.packets();
     drop(open);

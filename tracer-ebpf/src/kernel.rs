@@ -366,8 +366,7 @@ pub trait Socket: Copy {
         self.get::<u64>(offset!(sk_flags)) & SOCK_DONE != 0
     }
 
-    /// Whether `close` was called, or TCP ended and nobody used the socket again. What a listener throws
-    /// away because no process accepted it was disconnected first, which takes this back.
+    /// Whether `close` was called or TCP ended.
     #[inline(always)]
     fn is_shut_down(self) -> bool {
         self.get::<u8>(offset!(sk_shutdown)) == SHUTDOWN_MASK

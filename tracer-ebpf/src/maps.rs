@@ -173,9 +173,8 @@ pub static NO_FOLD: FoldedTotals = FoldedTotals::EMPTY;
 #[inline(always)]
 pub fn count(counter: Counter, n: u64) {
     if let Some(slot) = COUNTERS.get_ptr_mut(counter as u32) {
-        // SAFETY: the slot belongs to this CPU; a program interrupting this one may lose one
-        // increment, which a diagnostic counter can bear.
-        unsafe { *slot += n }
+        // The slot belongs to this CPU, but an interrupt can run a program between load and store.
+        add(slot, n);
     }
 }
 

@@ -42,6 +42,13 @@ const MAX_KNOWN: usize = 4096;
 /// if what they are called takes no more bytes than this.
 const MAX_BYTES: usize = 4 << 20;
 
+/// Our own process id by the numbers that the kernel side uses; `None` = it is another one there.
+pub fn own_pid() -> Option<u32> {
+    ProcFs::of_initial_namespace()
+        .is_asked()
+        .then(std::process::id)
+}
+
 /// A process for good: its number and its start.
 type Key = (u32, u64);
 

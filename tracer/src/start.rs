@@ -27,7 +27,7 @@ use crate::options::{AcceptHooks, Events, Options, OutputFormat};
 use crate::peers::Peers;
 use crate::ports::PortSet;
 use crate::preflight::{AcceptHooksPossible, Machine, memlock};
-use crate::process::Processes;
+use crate::process::{self, Processes};
 use crate::publish::{Publisher, Stream};
 use crate::say::say;
 use crate::sink::Format;
@@ -271,6 +271,7 @@ pub fn publisher(
     publisher.keeper = Keeper::start(&options.map)?;
     publisher.enricher.peers = Peers::start(&options.peers)?;
     publisher.enricher.processes = options.has_stages().then(Processes::traced);
+    publisher.enricher.own_pid = process::own_pid();
     publisher.programs = exe::Stage::new(options.filter.choice.exe.clone());
     publisher.intervals = options.interval.as_ref().map(|interval| {
         Intervals::live(interval, options.max_rows, host, Moment::now()).with_wire(options.wire)

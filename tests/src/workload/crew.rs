@@ -16,7 +16,7 @@ use crate::truth::Line;
 pub(super) const FIRST_FD: i32 = 3;
 
 /// Longest silence of all children together before the workload calls it a hang.
-const SILENCE: Duration = Duration::from_mins(1);
+const SILENCE: Duration = Duration::from_mins(3);
 
 /// This program with `arguments`; `fds` become descriptors 3, 4, … of the child.
 pub(super) fn again(arguments: &[String], fds: Vec<OwnedFd>) -> anyhow::Result<Command> {

@@ -74,6 +74,8 @@ pub(super) fn server(connections: u32) -> anyhow::Result<()> {
     let mut open = Vec::new();
     for number in 0..connections {
         let mut socket = Counted::accept(&listener)?;
+        // The first one is waited for while a tracer starts.
+        socket.stream().set_read_timeout(None)?;
         answer(&mut socket, sizes(number, false))?;
         say(&Line::Server(socket.end("before")))?;
         open.push(socket);

@@ -46,6 +46,11 @@ impl ProcFs {
         }
     }
 
+    /// Whether its numbers are those that were wanted.
+    pub fn is_asked(self) -> bool {
+        self.is_asked
+    }
+
     /// The process with this number and start.
     pub fn process(self, pid: u32, start_ns: u64) -> Option<Alive> {
         if !self.is_asked {

@@ -22,7 +22,7 @@ const TROUBLES: [&str; 9] = [
 const DOUBLE_FAULT: &str = "double fault";
 const BREAKPOINT: &str = "Oops: int3";
 /// Lines of the console that tell why something failed.
-const LAST: usize = 40;
+const LAST: usize = 150;
 
 /// The results so far. Tests are named `binary::test`.
 #[derive(Debug, Default)]

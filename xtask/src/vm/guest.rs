@@ -159,7 +159,9 @@ fn introduction(backend: Option<&str>) -> Vec<String> {
 }
 
 fn arguments(filter: Option<&str>) -> Vec<String> {
-    let threads = "--test-threads=2".to_owned();
+    // One after the other: a tracer that starts holds the open files of all processes for a moment
+    // each, also those of another test, whose last holder it can become.
+    let threads = "--test-threads=1".to_owned();
     let words = filter.unwrap_or_default().split_whitespace();
     std::iter::once(threads)
         .chain(words.map(str::to_owned))

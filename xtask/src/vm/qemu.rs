@@ -19,7 +19,7 @@ use super::{
 use crate::cmd;
 
 /// Emulated, a test may take minutes and say nothing.
-const SILENCE: Duration = Duration::from_mins(6);
+const SILENCE: Duration = Duration::from_mins(10);
 
 /// Whether QEMU is here; if not, says how to get it.
 pub(crate) fn check(arch: Arch) -> Result<()> {

@@ -79,7 +79,7 @@ pub(crate) fn table(rows: &[Row]) -> String {
 
 /// What an assertion prints of ten thousand connections is one line.
 fn cut(line: &str) -> String {
-    line.chars().take(300).collect()
+    line.chars().take(2_000).collect()
 }
 
 /// 5.10 is older than 6.1, which is older than 6.12.

@@ -1,10 +1,12 @@
 //! Connections that nobody accepts.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 
-use super::super::counted::Counted;
+use super::super::counted::{Counted, PATIENCE};
+use super::super::path::TcpInfo;
 use super::super::report::say;
 use crate::truth::{End, Line};
 
@@ -40,6 +42,15 @@ pub(in crate::workload) fn connect_in_vain(
 ) -> anyhow::Result<Counted> {
     let mut client = Counted::connect(address)?;
     ensure!(client.send_all(100)?, "the listener reset the connection");
+    // On its way it could come after the listener's end.
+    let since = Instant::now();
+    while TcpInfo::of(client.stream())?.unacked() > 0 {
+        ensure!(
+            since.elapsed() < PATIENCE,
+            "nobody acknowledges what was sent"
+        );
+        std::thread::sleep(Duration::from_millis(1));
+    }
     say(&Line::Server(unaccepted(&client, closer)))?;
     Ok(client)
 }

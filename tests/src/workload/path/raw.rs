@@ -34,6 +34,13 @@ impl TcpInfo {
         self.0[0].to_ne_bytes()[0]
     }
 
+    /// Segments that are sent and not acknowledged.
+    pub(in crate::workload) fn unacked(&self) -> u32 {
+        const TCPI_UNACKED: usize = 24;
+        let bytes = self.0[TCPI_UNACKED / 8].to_ne_bytes();
+        u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+    }
+
     /// Whether the other side acknowledged data that came with the SYN.
     pub(super) fn syn_data(&self) -> bool {
         const TCPI_OPT_SYN_DATA: u8 = 32;
