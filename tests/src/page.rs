@@ -115,15 +115,13 @@ const CLOCK: &str = "12:00:00.123";
 const DATE: &str = "2026-01-31";
 const PORT: &str = "40122";
 const MILLISECONDS: &str = "1.234";
-/// And for a rate.
-const RATE: &str = "1.5";
 /// The ports that it chooses among.
 const CHOSEN: Range<u16> = 32_768..61_000;
 /// Columns that a process id has at least, in tables and lines.
 const PID: usize = 5;
 
 /// The same whoever printed it, and when: dates, times of day, ports that the kernel chose, milliseconds,
-/// rates, and the ids of these processes, each with the five digits that stand for it.
+/// and the ids of these processes, each with the five digits that stand for it.
 pub fn nameless(text: &str, pids: &[(String, String)]) -> String {
     let mut excess = 0;
     let mut out = String::new();
@@ -166,23 +164,12 @@ fn nameless_line(line: &str, pids: &[(String, String)]) -> String {
             }
             out += stand_in;
             out += end;
-        } else if is_rate(bare) {
-            out += &" ".repeat(bare.len() - RATE.len());
-            out += RATE;
-            out += end;
         } else {
             out += &anonymous(bare);
             out += end;
         }
     }
     out
-}
-
-/// A number with one decimal.
-fn is_rate(word: &str) -> bool {
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
-    word.split_once('.')
-        .is_some_and(|(whole, part)| is_number(whole) && is_number(part) && part.len() == 1)
 }
 
 /// Whether a word differs from `shape` in nothing but its digits.
@@ -293,9 +280,8 @@ mod tests {
             let pids = [(pid.to_owned(), "14711".to_owned())];
             assert_eq!(nameless(&text, &pids), expected);
         }
-        let row = |seconds: &str, rate: &str| format!("({seconds} s)\n 1.25  {rate}\n");
-        assert_eq!(nameless(&row("0.254", "15.7"), &[]), row("1.234", " 1.5"));
-        assert_eq!(nameless(&row("9.001", " 7.9"), &[]), row("1.234", " 1.5"));
+        let took = |seconds: &str| format!("({seconds} s)\n 1.25  15.7\n");
+        assert_eq!(nameless(&took("0.254"), &[]), took("1.234"));
         let head = |date: &str| format!("{date} 12:00:00.123 to 12:00:00.123 192.0.2.1\n");
         assert_eq!(nameless(&head("2031-12-09"), &[]), head("2026-01-31"));
         assert_eq!(nameless("2031-12-9 31-12-09\n", &[]), "2031-12-9 31-12-09\n");
