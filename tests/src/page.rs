@@ -143,7 +143,8 @@ pub fn nameless(text: &str, pids: &[(String, String)]) -> String {
         };
         out += &nameless_line(line, pids);
     }
-    out
+    // An interval over midnight ends on another day.
+    out.replace(&format!(" to {DATE} {CLOCK}"), &format!(" to {CLOCK}"))
 }
 
 fn nameless_line(line: &str, pids: &[(String, String)]) -> String {
@@ -189,7 +190,10 @@ fn anonymous(word: &str) -> String {
     if let Some(rest) = word.strip_prefix('(') {
         return format!("({}", anonymous(rest));
     }
-    if let Some(stand_in) = [CLOCK, DATE].into_iter().find(|it| is_like(word.as_bytes(), it.as_bytes())) {
+    if let Some(stand_in) = [CLOCK, DATE]
+        .into_iter()
+        .find(|it| is_like(word.as_bytes(), it.as_bytes()))
+    {
         return stand_in.to_owned();
     }
     let is_number = word.len() == MILLISECONDS.len()
@@ -283,8 +287,13 @@ mod tests {
         let took = |seconds: &str| format!("({seconds} s)\n 1.25  15.7\n");
         assert_eq!(nameless(&took("0.254"), &[]), took("1.234"));
         let head = |date: &str| format!("{date} 12:00:00.123 to 12:00:00.123 192.0.2.1\n");
+        let over_midnight = "2030-12-31 23:59:58.123 to 2031-01-01 00:00:03.123 192.0.2.1\n";
+        assert_eq!(nameless(over_midnight, &[]), head("2026-01-31"));
         assert_eq!(nameless(&head("2031-12-09"), &[]), head("2026-01-31"));
-        assert_eq!(nameless("2031-12-9 31-12-09\n", &[]), "2031-12-9 31-12-09\n");
+        assert_eq!(
+            nameless("2031-12-9 31-12-09\n", &[]),
+            "2031-12-9 31-12-09\n"
+        );
     }
 
     #[test]
