@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Where this host sends to: counts what `tcpdump -nn -tt -q` prints, by destination and interval.
 
-With --geoip, by country, too: that needs the module maxminddb and a database of it.
+With --geoip, by country, too: that needs the module maxminddb and a database of countries.
 """
 
 import argparse
@@ -14,23 +14,35 @@ LINE = re.compile(r"^(\d+\.\d+) .*IP6? \S+ > (\S+)\.(\d+): tcp (\d+)")
 
 def countries(path):
     if path is None:
-        return lambda address: ""
+        return None
     import maxminddb
 
     database = maxminddb.open_database(path)
 
     def country(address):
         found = database.get(address) or {}
-        return " " + found.get("country", {}).get("iso_code", "??")
+        return found.get("country", {}).get("iso_code", "??")
 
     return country
 
 
+def largest(lengths, top):
+    return sorted(lengths.items(), key=lambda it: (-it[1], it[0]))[:top]
+
+
 def report(number, packets, lengths, country, top):
     print(f"interval {number}: {sum(packets.values())} packets, {sum(lengths.values())} bytes")
-    for (address, port), length in sorted(lengths.items(), key=lambda it: (-it[1], it[0]))[:top]:
+    for (address, port), length in largest(lengths, top):
         name = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-        print(f"{name}{country(address)} {packets[address, port]} packets {length} bytes")
+        if country:
+            name += " " + country(address)
+        print(f"{name} {packets[address, port]} packets {length} bytes")
+    if country:
+        countries = Counter()
+        for (address, _), length in lengths.items():
+            countries[country(address)] += length
+        for name, length in largest(countries, top):
+            print(f"{name} {length} bytes")
 
 
 def main():

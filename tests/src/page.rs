@@ -99,20 +99,10 @@ pub fn with_outputs(page: &str, blocks: &[Block], outputs: &[String]) -> String 
 /// The same whenever it was printed: every date with hour and minute is one and the same. Nothing
 /// else in the outputs changes from run to run.
 pub fn timeless(text: &str) -> String {
-    let is_day = |text: &[u8]| {
-        text.len() == DAY.len()
-            && text.iter().zip(DAY.bytes()).all(|(&byte, shape)| {
-                if shape.is_ascii_digit() {
-                    byte.is_ascii_digit()
-                } else {
-                    byte == shape
-                }
-            })
-    };
     let mut out = text.as_bytes().to_vec();
     for at in 0..out.len() {
         let end = (at + DAY.len()).min(out.len());
-        if is_day(&out[at..end]) {
+        if is_like(&out[at..end], DAY.as_bytes()) {
             out[at..end].copy_from_slice(DAY.as_bytes());
         }
     }
@@ -121,17 +111,17 @@ pub fn timeless(text: &str) -> String {
 
 /// What stands in a page for a time of day, a port that the kernel chose, and milliseconds.
 const CLOCK: &str = "12:00:00.123";
+/// And for a date without a time of day.
+const DATE: &str = "2026-01-31";
 const PORT: &str = "40122";
 const MILLISECONDS: &str = "1.234";
-/// And for a rate.
-const RATE: &str = "1.5";
 /// The ports that it chooses among.
 const CHOSEN: Range<u16> = 32_768..61_000;
 /// Columns that a process id has at least, in tables and lines.
 const PID: usize = 5;
 
-/// The same whoever printed it, and when: times of day, ports that the kernel chose, milliseconds,
-/// rates, and the ids of these processes, each with the five digits that stand for it.
+/// The same whoever printed it, and when: dates, times of day, ports that the kernel chose, milliseconds,
+/// and the ids of these processes, each with the five digits that stand for it.
 pub fn nameless(text: &str, pids: &[(String, String)]) -> String {
     let mut excess = 0;
     let mut out = String::new();
@@ -153,7 +143,8 @@ pub fn nameless(text: &str, pids: &[(String, String)]) -> String {
         };
         out += &nameless_line(line, pids);
     }
-    out
+    // An interval over midnight ends on another day.
+    out.replace(&format!(" to {DATE} {CLOCK}"), &format!(" to {CLOCK}"))
 }
 
 fn nameless_line(line: &str, pids: &[(String, String)]) -> String {
@@ -174,10 +165,6 @@ fn nameless_line(line: &str, pids: &[(String, String)]) -> String {
             }
             out += stand_in;
             out += end;
-        } else if is_rate(bare) {
-            out += &" ".repeat(bare.len() - RATE.len());
-            out += RATE;
-            out += end;
         } else {
             out += &anonymous(bare);
             out += end;
@@ -186,11 +173,16 @@ fn nameless_line(line: &str, pids: &[(String, String)]) -> String {
     out
 }
 
-/// A number with one decimal.
-fn is_rate(word: &str) -> bool {
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
-    word.split_once('.')
-        .is_some_and(|(whole, part)| is_number(whole) && is_number(part) && part.len() == 1)
+/// Whether a word differs from `shape` in nothing but its digits.
+fn is_like(word: &[u8], shape: &[u8]) -> bool {
+    word.len() == shape.len()
+        && word.iter().zip(shape).all(|(byte, shape)| {
+            if shape.is_ascii_digit() {
+                byte.is_ascii_digit()
+            } else {
+                byte == shape
+            }
+        })
 }
 
 fn anonymous(word: &str) -> String {
@@ -198,12 +190,11 @@ fn anonymous(word: &str) -> String {
     if let Some(rest) = word.strip_prefix('(') {
         return format!("({}", anonymous(rest));
     }
-    let is_clock = word.len() == CLOCK.len()
-        && word.bytes().zip(CLOCK.bytes()).all(|(byte, shape)| {
-            byte == shape || (byte.is_ascii_digit() && shape.is_ascii_digit())
-        });
-    if is_clock {
-        return CLOCK.to_owned();
+    if let Some(stand_in) = [CLOCK, DATE]
+        .into_iter()
+        .find(|it| is_like(word.as_bytes(), it.as_bytes()))
+    {
+        return stand_in.to_owned();
     }
     let is_number = word.len() == MILLISECONDS.len()
         && word.bytes().filter(|byte| *byte == b'.').count() == 1
@@ -293,9 +284,16 @@ mod tests {
             let pids = [(pid.to_owned(), "14711".to_owned())];
             assert_eq!(nameless(&text, &pids), expected);
         }
-        let row = |seconds: &str, rate: &str| format!("({seconds} s)\n 1.25  {rate}\n");
-        assert_eq!(nameless(&row("0.254", "15.7"), &[]), row("1.234", " 1.5"));
-        assert_eq!(nameless(&row("9.001", " 7.9"), &[]), row("1.234", " 1.5"));
+        let took = |seconds: &str| format!("({seconds} s)\n 1.25  15.7\n");
+        assert_eq!(nameless(&took("0.254"), &[]), took("1.234"));
+        let head = |date: &str| format!("{date} 12:00:00.123 to 12:00:00.123 192.0.2.1\n");
+        let over_midnight = "2030-12-31 23:59:58.123 to 2031-01-01 00:00:03.123 192.0.2.1\n";
+        assert_eq!(nameless(over_midnight, &[]), head("2026-01-31"));
+        assert_eq!(nameless(&head("2031-12-09"), &[]), head("2026-01-31"));
+        assert_eq!(
+            nameless("2031-12-9 31-12-09\n", &[]),
+            "2031-12-9 31-12-09\n"
+        );
     }
 
     #[test]

@@ -19,6 +19,8 @@ use tests::tracer::Tracer;
 
 /// What the process that serves and connects is called on the pages: this one.
 const PROCESS: &str = "shop";
+/// Where Debian's packages of Python modules are found.
+const PYTHON: &str = "/usr/bin/python3";
 /// For machines without the real one.
 const PSUTIL: &str = include_str!("../replaces/psutil.py");
 const INDEX: &str = include_str!("../../docs/replaces/README.md");
@@ -203,7 +205,12 @@ impl Show {
         let ours = program("CONNTRACER_BIN", "conntracer");
         let ours = ours.canonicalize().expect("conntracer is built");
         symlink(ours, bin.join("conntracer")).expect("a link");
-        if !runs("python3", &["-c", "import psutil"]) {
+        let has_psutil = |python| runs(python, &["-c", "import psutil"]);
+        if has_psutil("python3") {
+            // As it is.
+        } else if has_psutil(PYTHON) {
+            symlink(PYTHON, bin.join("python3")).expect("a link");
+        } else {
             say("psutil is not there: tests/replaces/psutil.py stands in for it");
             std::fs::write(folder.path().join("psutil.py"), PSUTIL).expect("writing a file");
         }

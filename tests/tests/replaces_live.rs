@@ -3,7 +3,9 @@
 //!
 //! `CONNTRACER_WRITE_PAGES=1` writes what is printed into the pages instead.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -15,11 +17,14 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tests::capture::Capture;
 use tests::harness::{PATIENCE, Running, can_run, can_trace, program, say, shell};
+use tests::mmdb::Mmdb;
 use tests::namespace::ip;
-use tests::page::{Block, Kind, addresses, blocks, commands, nameless, with_outputs};
-use tests::stage::{Act, HOST, Stage, acts};
+use tests::page::{Block, Kind, blocks, commands, nameless, with_outputs};
+use tests::stage::{Act, HOST, REQUEST, Stage, acts};
 use tests::tracer::Tracer;
 
+/// Where Debian's packages of Python modules are found.
+const PYTHON: &str = "/usr/bin/python3";
 /// What the process that serves on a page is called, unless the page has its own: this one.
 const PROCESS: &str = "shop";
 /// The id that stands on the pages for the first process.
@@ -53,9 +58,9 @@ const STRACE: Page = page!(
 const TCPDUMP: Page = page!(
     "tcpdump-destinations",
     ["tcpdump-destinations.py"],
-    ["tcpdump", "gawk", "python3"]
+    ["tcpdump", "gawk", "python3", "python3-maxminddb"]
 );
-const SYSTEMTAP: Page = page!("systemtap-tcp-connections", [], ["gawk"]);
+const SYSTEMTAP: Page = page!("systemtap-tcp-connections", [], ["python3"]);
 
 #[test]
 fn the_page_of_strace_is_true() {
@@ -97,33 +102,58 @@ fn the_page_of_strace_is_true() {
 #[test]
 fn the_page_of_tcpdump_is_true() {
     let Some(said) = TCPDUMP.check() else { return };
-    let [old, ours, wire] = &said[..] else {
-        panic!("three outputs")
+    let [old, ours, frames, wire] = &said[..] else {
+        panic!("four outputs")
     };
-    // Those that this host connected to, in all of them.
-    let acts = acts(&traffic(TCPDUMP.text));
-    let outbound = |act: &Act| match *act {
-        Act::Short(from, to) if HOST.contains(&from) => Some(to),
-        _ => None,
-    };
-    let services: BTreeSet<_> = acts.iter().filter_map(outbound).collect();
-    let peers: BTreeSet<_> = services.iter().map(std::net::SocketAddr::ip).collect();
-    for output in [old, ours, wire] {
-        assert!(addresses(output).is_superset(&peers), "{output}");
+    // In each interval, those that this host connected to, with the same bytes and countries.
+    let old: Vec<_> = old.split("interval ").skip(1).collect();
+    let ours: Vec<_> = ours.split("2026-01-31 ").skip(1).collect();
+    let batches: Vec<_> = blocks(TCPDUMP.text)
+        .into_iter()
+        .filter(|block| block.kind == Kind::Traffic)
+        .collect();
+    assert_eq!([old.len(), ours.len()], [batches.len(); 2]);
+    for ((old, ours), batch) in old.into_iter().zip(ours).zip(batches) {
+        let mut expected: BTreeMap<SocketAddr, usize> = BTreeMap::new();
+        for act in acts(&batch.text) {
+            if let Act::Short(from, to) = act
+                && HOST.contains(&from)
+            {
+                *expected.entry(to).or_default() += REQUEST;
+            }
+        }
+        assert!(!expected.is_empty());
+        let mut by_country: BTreeMap<&str, usize> = BTreeMap::new();
+        for (to, bytes) in &expected {
+            let found = row(old, &to.to_string());
+            let [_, country, _, "packets", length, "bytes"] = found[..] else {
+                panic!("{found:?}")
+            };
+            assert_eq!(length, bytes.to_string(), "{to}");
+            *by_country.entry(country).or_default() += bytes;
+            let found = row(ours, &to.ip().to_string());
+            assert_eq!(found[4], length, "{to}");
+        }
+        for (country, bytes) in by_country {
+            let found = row(ours, country);
+            assert_eq!(found[4], bytes.to_string(), "{country}");
+        }
     }
-    assert_eq!(addresses(ours), peers);
-    // As many packets as segments.
-    for service in services {
-        let packets = old.lines().find_map(|line| {
-            let rest = line.strip_prefix(&format!("{service} "))?;
-            rest.split(' ').next()
-        });
-        let segments = wire
-            .lines()
-            .find_map(|line| line.strip_prefix(&format!("{} ", service.ip())));
-        assert!(packets.is_some(), "{old}");
-        assert_eq!(packets, segments, "{service}");
+    // What was on the wire is the same, by peer.
+    let wire: Vec<_> = wire.lines().skip(1).collect();
+    assert!(!wire.is_empty());
+    for ours in wire {
+        let ours: Vec<_> = ours.split_whitespace().collect();
+        assert_eq!(row(frames, ours[0]), ours);
     }
+}
+
+/// The words of the line that begins with `name`.
+fn row<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
+    let lines = text.lines().map(str::split_whitespace);
+    let mut rows = lines.map(Iterator::collect::<Vec<_>>);
+    rows.find(|words| words.first() == Some(&name))
+        .unwrap_or_else(|| panic!("no {name} in {text}"))
 }
 
 #[test]
@@ -131,15 +161,25 @@ fn the_page_of_systemtap_is_true() {
     let Some(said) = SYSTEMTAP.check() else {
         return;
     };
-    let peers: BTreeSet<_> = acts(&traffic(SYSTEMTAP.text))
-        .iter()
-        .filter_map(|act| act.peer())
-        .map(|(peer, _)| peer)
-        .collect();
-    for output in &said {
-        let mut found = addresses(output);
-        found.retain(|ip| !HOST.contains(ip));
-        assert_eq!(found, peers, "{output}");
+    let [live, columns] = &said[..] else {
+        panic!("two outputs")
+    };
+    let mut expected = Vec::new();
+    for (peer, port) in acts(&traffic(SYSTEMTAP.text)).iter().filter_map(accepted) {
+        expected.push(format!("0 {PROCESS} {FIRST_PID} {port} {peer}"));
+        let seen = format!(":{port} <- {}", SocketAddr::new(peer, 0));
+        let seen = seen.trim_end_matches('0');
+        assert!(live.contains(seen), "{seen}: {live}");
+    }
+    let columns: Vec<_> = columns.lines().skip(1).collect();
+    assert_eq!(columns, expected);
+}
+
+/// Who connects to which port of this host.
+fn accepted(act: &Act) -> Option<(IpAddr, u16)> {
+    match *act {
+        Act::Short(from, to) if HOST.contains(&to.ip()) => Some((from, to.port())),
+        _ => None,
     }
 }
 
@@ -153,10 +193,11 @@ fn the_index_names_every_page() {
     }
 }
 
+/// All of it.
 fn traffic(page: &str) -> String {
-    let mut blocks = blocks(page).into_iter();
-    let traffic = blocks.find(|block| block.kind == Kind::Traffic);
-    traffic.expect("traffic").text
+    let blocks = blocks(page).into_iter();
+    let traffic = blocks.filter(|block| block.kind == Kind::Traffic);
+    traffic.map(|block| block.text).collect()
 }
 
 impl Page {
@@ -165,7 +206,10 @@ impl Page {
         if !can_trace() || !self.tools.iter().all(|tool| has(tool)) {
             return None;
         }
-        std::fs::write("/proc/self/comm", PROCESS).expect("giving this process a name");
+        // And this thread, which accepts.
+        for comm in ["/proc/self/comm", "/proc/thread-self/comm"] {
+            std::fs::write(comm, PROCESS).expect("giving this process a name");
+        }
         let blocks = blocks(self.text);
         let said = self.carry_out(&blocks);
         if std::env::var_os("CONNTRACER_WRITE_PAGES").is_some_and(|value| value == "1") {
@@ -182,8 +226,10 @@ impl Page {
     }
 
     fn carry_out(&self, blocks: &[Block]) -> Vec<String> {
-        let acts = acts(&traffic(self.text));
-        let mut show = Show::new(Stage::new(&acts));
+        let mut show = Show::new(Stage::new(&acts(&traffic(self.text))));
+        let is_traffic = |block: &&Block| block.kind == Kind::Traffic;
+        let batches = blocks.iter().filter(is_traffic).count();
+        let mut batch = 0;
         let mut said = Vec::new();
         let mut now = String::new();
         for block in blocks {
@@ -195,7 +241,7 @@ impl Page {
                             "the page does not show {name} as it is"
                         );
                     }
-                    std::fs::write(show.path(name), &block.text).expect("writing a file");
+                    show.write(name, &block.text);
                 }
                 Kind::Console => {
                     for command in commands(&block.text) {
@@ -203,10 +249,16 @@ impl Page {
                     }
                 }
                 Kind::Traffic => {
-                    for &act in &acts {
+                    if batch > 0 {
+                        show.next_interval();
+                    }
+                    for act in acts(&block.text) {
                         show.act(act);
                     }
-                    show.stop();
+                    batch += 1;
+                    if batch == batches {
+                        show.stop();
+                    }
                 }
                 Kind::Output => said.push(nameless(&std::mem::take(&mut now), &show.pids)),
                 Kind::Text => {}
@@ -224,8 +276,12 @@ struct Show {
     watchers: Vec<Running>,
     /// Each with the file that its standard output goes to.
     tracers: Vec<(Tracer, PathBuf)>,
-    /// What tcpdump should see, and where it writes that.
-    packets: Option<(Capture, PathBuf)>,
+    /// What tcpdump should see.
+    packets: Option<Capture>,
+    /// Where it writes that, a line a packet.
+    dumps: Vec<PathBuf>,
+    /// How long ours are.
+    interval: Option<Duration>,
     /// The processes that served, each with what stands for it.
     pids: Vec<(String, String)>,
 }
@@ -238,18 +294,36 @@ impl Show {
         let ours = program("CONNTRACER_BIN", "conntracer");
         let ours = ours.canonicalize().expect("conntracer is built");
         symlink(ours, bin.join("conntracer")).expect("a link");
+        if Path::new(PYTHON).exists() {
+            symlink(PYTHON, bin.join("python3")).expect("a link");
+        }
         Self {
             stage,
             folder,
             watchers: Vec::new(),
             tracers: Vec::new(),
             packets: None,
+            dumps: Vec::new(),
+            interval: None,
             pids: Vec::new(),
         }
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// Writes a file of the page; a database from what it says of networks.
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        if path.extension().is_none_or(|it| it != "mmdb") {
+            return std::fs::write(path, text).expect("writing a file");
+        }
+        let entries: BTreeMap<String, Value> = serde_json::from_str(text).expect("networks");
+        let empty = Mmdb::new("Test-Country");
+        let add =
+            |database: Mmdb, (network, entry): (&String, &Value)| database.with(network, entry);
+        entries.iter().fold(empty, add).write(&path);
     }
 
     /// Starts what runs on, or runs to the end; returns what was printed.
@@ -264,11 +338,21 @@ impl Show {
             self.start_tcpdump(command);
         } else if let Some(options) = command.strip_prefix("conntracer --") {
             let (options, file) = options.split_once('>').expect("where it prints to");
+            let file = self.path(file.trim());
+            if let Some((_, rest)) = options.split_once("--interval ") {
+                let (seconds, _) = rest.split_once("s ").expect("seconds");
+                let seconds = seconds.parse().expect("a number of them");
+                self.interval = Some(Duration::from_secs(seconds));
+            }
             let mut command = Tracer::command(&format!("--{options}"));
             command.current_dir(self.folder.path());
+            command.stdout(File::create(&file).expect("making a file"));
             // In the namespace, for `--netns self`.
-            let tracer = self.stage.host.run(|| Tracer::start_as(command));
-            self.tracers.push((tracer, self.path(file.trim())));
+            let tracer = self
+                .stage
+                .host
+                .run(|| Tracer::start_with_own_output(command));
+            self.tracers.push((tracer, file));
         } else {
             let mut shell = self.shell(command);
             let output = self.stage.host.run(|| shell.output().expect("running sh"));
@@ -285,8 +369,9 @@ impl Show {
             ip("-6 route change 2001:db8::/64 dev veth0 proto kernel metric 256 quickack 1");
         });
         let (_, file) = command.split_once('>').expect("where it prints to");
-        let (file, errors) = (self.path(file.trim()), self.path("tcpdump.err"));
-        let mut shell = self.shell(&format!("exec {command} 2> tcpdump.err"));
+        let file = file.trim();
+        let errors = self.path(&format!("{file}.err"));
+        let mut shell = self.shell(&format!("exec {command} 2> {file}.err"));
         shell.process_group(0);
         let mut running = self.stage.host.run(|| Running::start(&mut shell));
         wait_until("tcpdump listens", || {
@@ -296,7 +381,9 @@ impl Show {
             text.contains("listening on")
         });
         self.watchers.push(running);
-        self.packets = Some((Capture::start(&self.stage.host), file));
+        self.dumps.push(self.path(file));
+        // Each of them sees the same.
+        self.packets = Some(Capture::start(&self.stage.host));
     }
 
     fn act(&mut self, act: Act) {
@@ -309,23 +396,35 @@ impl Show {
         }
     }
 
+    /// Waits until what comes next is in another interval, of ours and of a script, whatever packet
+    /// its first one begins with.
+    fn next_interval(&self) {
+        std::thread::sleep(self.interval.expect("--interval 5s, or so"));
+        let has_output =
+            |(_, file): &(Tracer, PathBuf)| file.metadata().is_ok_and(|file| file.len() > 0);
+        wait_until("ours has printed an interval", || {
+            self.tracers.iter().any(has_output)
+        });
+    }
+
     /// Ends all that runs, as Ctrl-C does.
     fn stop(&mut self) {
         self.stage.close();
-        if let Some((capture, file)) = self.packets.take() {
+        if let Some(capture) = self.packets.take() {
             let packets = capture.packets();
             let sent = packets
                 .iter()
                 .filter(|packet| HOST.contains(&packet.from.ip()));
             let sent = sent.count();
-            wait_until("tcpdump has written all", || {
-                let text = std::fs::read_to_string(&file).unwrap_or_default();
-                text.lines().count() == sent && text.ends_with('\n')
-            });
+            for file in &self.dumps {
+                wait_until("tcpdump has written all", || {
+                    let text = std::fs::read_to_string(file).unwrap_or_default();
+                    text.lines().count() == sent && text.ends_with('\n')
+                });
+            }
         }
-        for (tracer, file) in self.tracers.drain(..) {
+        for (tracer, _) in self.tracers.drain(..) {
             let finished = tracer.stop().lossless();
-            std::fs::write(file, &finished.stdout).expect("writing a file");
             self.pids = stand_ins(&finished.summary);
         }
         for mut watcher in self.watchers.drain(..) {
@@ -367,12 +466,23 @@ fn stand_ins(summary: &Value) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Whether a tool can be run.
+/// Whether a tool, or a package of a Python module, is there.
 ///
 /// In a VM of `cargo xtask vm` there is nothing but the tests; the pages do not differ by kernel.
 fn has(tool: &str) -> bool {
-    let mut command = Command::new(tool);
-    command.arg("--version").stdin(Stdio::null());
+    let mut command = match tool.strip_prefix("python3-") {
+        None => {
+            let mut command = Command::new(tool);
+            command.arg("--version");
+            command
+        }
+        Some(module) => {
+            let mut command = Command::new(PYTHON);
+            command.args(["-c", &format!("import {module}")]);
+            command
+        }
+    };
+    command.stdin(Stdio::null());
     command.stdout(Stdio::null()).stderr(Stdio::null());
     if command.status().is_ok_and(|status| status.success()) {
         return true;
