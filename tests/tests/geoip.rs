@@ -376,21 +376,30 @@ fn a_list_of_sockets_tells_where_the_peers_are_that_are_connected_now() {
 }
 
 #[test]
-fn a_map_tells_below_where_those_are_that_used_a_service() {
+fn a_map_and_the_report_of_a_run_tell_below_where_those_are_that_used_a_service() {
     let Some(place) = Place::new() else { return };
     let (state, path) = (place.path("state"), place.path("city.mmdb"));
+    let report = place.path("report");
     cities().write(&path);
-    let tracer = place.trace(&format!("--state {}", state.display()));
+    let tracer = place.trace(&format!(
+        "--state {} --report {} --geoip {}",
+        state.display(),
+        report.display(),
+        path.display()
+    ));
     place.connect("192.0.2.200");
     let (_, finished) = tracer.stop();
     let _ = finished.lossless();
     let output = map(&state, &format!("--geoip {}", path.display()));
-    let text = String::from_utf8(output.stdout).expect("UTF-8");
-    let shown: Vec<_> = text.lines().rev().take(3).map(str::trim_end).collect();
-    let expected = [
-        "192.0.2.200  FR Évry",
-        "192.0.2.1    DE Köln",
-        "PEER         WHERE",
-    ];
-    assert_eq!(shown, expected, "{text}");
+    let map = String::from_utf8(output.stdout).expect("UTF-8");
+    let report = std::fs::read_to_string(report).expect("the report");
+    for text in [map, report] {
+        let shown: Vec<_> = text.lines().rev().take(3).map(str::trim_end).collect();
+        let expected = [
+            "192.0.2.200  FR Évry",
+            "192.0.2.1    DE Köln",
+            "PEER         WHERE",
+        ];
+        assert_eq!(shown, expected, "{text}");
+    }
 }

@@ -1,7 +1,7 @@
 //! Names of peers, by a name server of the test's own: told once they are known, for as long as
 //! they hold; and a server that says nothing costs nothing.
 
-use std::net::UdpSocket;
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,6 +11,8 @@ use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use serde_json::Value;
 use tests::dns::{NameServer, Reply};
+use tests::harness::program;
+use tests::mapped::map;
 use tests::peering::{Place, row};
 use tests::replay::replay;
 use tests::tables::{Tables, assert_sums};
@@ -214,6 +216,49 @@ fn a_replay_asks_for_names_now() {
 }
 
 /// Has it find this folder as `/etc`.
+#[test]
+fn maps_lists_and_samples_tell_names_too() {
+    let Some(place) = Place::new() else { return };
+    let server = NameServer::start(Reply::NoName);
+    server.say("192.0.2.7", Reply::name("host.example.org", 3600));
+    let names = format!("--names={}", server.address());
+    let state = place.path("state");
+    let tracer = place.trace(&format!("--state {}", state.display()));
+    place.connect("192.0.2.7");
+    let _ = tracer.stop();
+    let shown = map(&state, &names).stdout;
+
+    let (_listener, client, server_end) = place.namespace.run(|| {
+        let listener = TcpListener::bind("192.0.2.7:0").expect("listening");
+        let address = listener.local_addr().expect("its address");
+        let client = TcpStream::connect(address).expect("connecting");
+        let (server, _) = listener.accept().expect("accepting");
+        (listener, client, server)
+    });
+    // The sockets hold it, and no process is in it.
+    let namespace = place.namespace.path();
+    let print = |line: &str| {
+        let mut command = Command::new(program("CONNTRACER_BIN", "conntracer"));
+        command.args(line.split_whitespace());
+        let output = command
+            .arg(&names)
+            .arg("--netns")
+            .arg(&namespace)
+            .output()
+            .expect("running it");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{line}: {text}");
+        output.stdout
+    };
+    let listed = print("list --format json");
+    let sampled = print("--backend poll --duration 100ms --format json");
+    drop((client, server_end));
+    for (what, text) in [("map", shown), ("list", listed), ("poll", sampled)] {
+        let text = String::from_utf8(text).expect("UTF-8");
+        assert!(text.contains("host.example.org"), "{what}: {text}");
+    }
+}
+
 fn with_etc(command: &mut Command, etc: PathBuf) {
     // A VM has none.
     std::fs::create_dir_all("/etc").expect("a folder");

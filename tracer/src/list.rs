@@ -25,7 +25,7 @@ pub mod socket;
 mod tcp_info;
 pub mod users;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufWriter, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -220,16 +220,14 @@ impl Lister {
     }
 
     /// What is known of the peers of the sockets.
-    fn known(&self, listing: &Listing) -> HashMap<IpAddr, Arc<Peer>> {
+    fn known(&self, listing: &Listing) -> BTreeMap<IpAddr, Arc<Peer>> {
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(peers) = &mut *peers else {
-            return HashMap::new();
+            return BTreeMap::new();
         };
         let remotes = listing.sockets.iter().filter_map(|socket| socket.remote);
         let ips: BTreeSet<_> = remotes.map(|remote| remote.ip()).collect();
-        peers.wait_for(ips.iter().copied());
-        let known = ips.into_iter().map(|ip| Some((ip, peers.of(ip)?)));
-        known.flatten().collect()
+        peers.of_all(&ips)
     }
 
     fn write(&self, listing: &Listing, round: Round) -> io::Result<()> {
@@ -252,9 +250,8 @@ impl Lister {
                     writeln!(out, "{title}")?;
                 }
                 out.write_all(sockets::text(&listing.sockets, &self.users, width).as_bytes())?;
-                let mut known: Vec<_> = known.iter().map(|(ip, peer)| (*ip, &**peer)).collect();
-                known.sort_unstable_by_key(|(ip, _)| *ip);
-                let lines = peers::lines(known.into_iter(), width);
+                let known = known.iter().map(|(ip, peer)| (*ip, &**peer));
+                let lines = peers::lines(known, width);
                 let gap = if lines.is_empty() { "" } else { "\n" };
                 out.write_all(gap.as_bytes())?;
                 for line in lines {

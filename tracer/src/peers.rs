@@ -11,6 +11,7 @@ mod geoip;
 mod names;
 mod recent;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -94,8 +95,15 @@ impl Peers {
         }
     }
 
+    /// What is known of these addresses; names are waited for as in [`Self::describe`].
+    pub fn of_all(&mut self, ips: &BTreeSet<IpAddr>) -> BTreeMap<IpAddr, Arc<Peer>> {
+        self.wait_for(ips.iter().copied());
+        let known = ips.iter().map(|ip| Some((*ip, self.of(*ip)?)));
+        known.flatten().collect()
+    }
+
     /// Asks for the names of the first of these addresses and waits for them, but not for long.
-    pub fn wait_for(&mut self, ips: impl Iterator<Item = IpAddr>) {
+    fn wait_for(&mut self, ips: impl Iterator<Item = IpAddr>) {
         let now = Instant::now();
         self.hear(now);
         for ip in ips.take(ASKED_AT_END) {
@@ -108,7 +116,7 @@ impl Peers {
     }
 
     /// What is known of `ip`; its name is not asked for.
-    pub fn of(&mut self, ip: IpAddr) -> Option<Arc<Peer>> {
+    fn of(&mut self, ip: IpAddr) -> Option<Arc<Peer>> {
         self.look_up(ip, Instant::now()).peer.clone()
     }
 

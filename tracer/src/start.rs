@@ -268,7 +268,7 @@ pub fn publisher(
 ) -> anyhow::Result<Publisher> {
     let stream = open_stream(options)?;
     let mut publisher = Publisher::new(stream, Carriers::detect(), tables);
-    publisher.keeper = Keeper::start(&options.map)?;
+    publisher.keeper = Keeper::start(&options.map, &options.peers)?;
     publisher.enricher.peers = Peers::start(&options.peers)?;
     publisher.enricher.processes = options.has_stages().then(Processes::traced);
     publisher.enricher.own_pid = process::own_pid();

@@ -13,7 +13,7 @@ use super::store::{self, Store};
 use super::view::Shown;
 use crate::peers::Peers;
 use crate::record::WallTime;
-use crate::report::map::{Known, Style, write};
+use crate::report::map::{Style, write};
 use crate::say::say;
 use crate::{clock, exit, host, terminal};
 
@@ -27,10 +27,10 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
             peers,
             top,
         } => {
-            let peers = Peers::start(peers)?;
+            let mut peers = Peers::start(peers)?;
             let map = store::read(&options.state).context("--state")?;
             let shown = Shown::of(map, filter);
-            let known = peers.map(|peers| ask(peers, &shown));
+            let known = peers.as_mut().map(|peers| peers.of_all(&shown.addresses()));
             let mut stdout = io::stdout().lock();
             let style = Style {
                 time: now,
@@ -56,14 +56,6 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
         } => import(options, file, *max_relations, now)?,
     }
     Ok(exit::CLEAN)
-}
-
-/// What is known of the addresses on the other side.
-fn ask(mut peers: Peers, shown: &Shown) -> Known {
-    let ips = shown.addresses();
-    peers.wait_for(ips.iter().copied());
-    let known = ips.into_iter().map(|ip| Some((ip, peers.of(ip)?)));
-    known.flatten().collect()
 }
 
 fn import(options: &Options, file: &Path, most: u64, now: WallTime) -> anyhow::Result<()> {

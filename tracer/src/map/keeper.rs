@@ -14,6 +14,8 @@ use super::report_file::ReportFile;
 use super::saver::Saver;
 use super::store::Store;
 use crate::clock;
+use crate::options::peers::PeerOptions;
+use crate::peers::Peers;
 use crate::record::{ConnectionId, Record, WallTime};
 use crate::say::say;
 use crate::stop::Stop;
@@ -58,7 +60,8 @@ struct Done {
 
 impl Keeper {
     /// Opens what the map goes to, so that a bad path is known early; `None` if none is wanted.
-    pub fn start(options: &Live) -> anyhow::Result<Option<Self>> {
+    /// Reports have what `peers` asks for.
+    pub fn start(options: &Live, peers: &PeerOptions) -> anyhow::Result<Option<Self>> {
         if !options.is_wanted() {
             return Ok(None);
         }
@@ -67,11 +70,13 @@ impl Keeper {
             None => Store::in_memory(options.limits),
         };
         let store = store.map_err(|error| anyhow::anyhow!("--state: {error}"))?;
-        let mut report = options
-            .report
-            .clone()
-            .map(|report| ReportFile::open(report).map_err(report_error))
-            .transpose()?;
+        let mut report = match &options.report {
+            Some(report) => {
+                let peers = Peers::start(peers)?;
+                Some(ReportFile::open(report.clone(), peers).map_err(report_error)?)
+            }
+            None => None,
+        };
         if let Some(report) = &mut report {
             let map = store.read()?;
             report.write(map, clock::now()).map_err(report_error)?;

@@ -11,6 +11,7 @@ use rustix::fs::{Mode, OFlags};
 use super::Map;
 use super::options::Report;
 use super::view::{Filter, Shown};
+use crate::peers::Peers;
 use crate::record::WallTime;
 use crate::report::map::{Style, heading, write};
 use crate::sink::file::{OutputFileError, open_output};
@@ -21,13 +22,15 @@ use crate::terminal;
 pub struct ReportFile {
     report: Report,
     zone: TimeZone,
+    /// Who tells of addresses.
+    peers: Option<Peers>,
     /// Where they are added up.
     file: Option<File>,
 }
 
 impl ReportFile {
     /// Checks that reports can go there.
-    pub fn open(report: Report) -> Result<Self, OutputFileError> {
+    pub fn open(report: Report, peers: Option<Peers>) -> Result<Self, OutputFileError> {
         let file = if report.append {
             Some(open_output(&report.path)?)
         } else {
@@ -37,6 +40,7 @@ impl ReportFile {
         Ok(Self {
             report,
             zone: TimeZone::system(),
+            peers,
             file,
         })
     }
@@ -48,14 +52,17 @@ impl ReportFile {
             loopback: self.report.loopback,
             ..Filter::default()
         };
+        let shown = Shown::of(map, &filter);
+        let peers = self.peers.as_mut();
+        let known = peers.map(|peers| peers.of_all(&shown.addresses()));
         let style = Style {
             time,
             zone: &self.zone,
             width: terminal::UNLIMITED,
             top: None,
-            known: None,
+            known: known.as_ref(),
         };
-        let text = write(&Shown::of(map, &filter), shape, &style);
+        let text = write(&shown, shape, &style);
         let written = match &mut self.file {
             Some(file) => {
                 let text = heading(shape.format, time) + &text;
@@ -144,7 +151,7 @@ mod tests {
         std::fs::set_permissions(&path, mode).unwrap();
         // Left behind by a run that was killed.
         std::fs::write(folder.path().join("report.new"), "half").unwrap();
-        let mut file = ReportFile::open(report(path.clone(), false, Format::List)).unwrap();
+        let mut file = ReportFile::open(report(path.clone(), false, Format::List), None).unwrap();
         for _ in 0..2 {
             file.write(map(), NOON).unwrap();
         }
@@ -158,7 +165,7 @@ mod tests {
     fn appended_reports_are_dated() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("report");
-        let mut file = ReportFile::open(report(path.clone(), true, Format::List)).unwrap();
+        let mut file = ReportFile::open(report(path.clone(), true, Format::List), None).unwrap();
         for _ in 0..2 {
             file.write(map(), NOON).unwrap();
         }
@@ -173,11 +180,11 @@ mod tests {
         let link = folder.path().join("link");
         symlink("/dev/null", &link).unwrap();
         for path in [link, folder.path().into(), "/dev/null".into()] {
-            let result = ReportFile::open(report(path.clone(), false, Format::List));
+            let result = ReportFile::open(report(path.clone(), false, Format::List), None);
             assert!(result.is_err(), "{}", path.display());
         }
         let nowhere = folder.path().join("no/report");
-        let mut file = ReportFile::open(report(nowhere, false, Format::List)).unwrap();
+        let mut file = ReportFile::open(report(nowhere, false, Format::List), None).unwrap();
         let error = file.write(map(), NOON).unwrap_err().to_string();
         assert!(error.contains("no/report"), "{error}");
     }

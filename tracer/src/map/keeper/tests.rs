@@ -30,7 +30,9 @@ async fn the_end_saves_and_shows_what_came_last() {
     let (state, report) = (folder.path().join("map"), folder.path().join("report"));
     let mut stop = Stop::listen(true).unwrap();
     let options = options(&state, Some(&report));
-    let mut keeper = Keeper::start(&options).unwrap().unwrap();
+    let mut keeper = Keeper::start(&options, &PeerOptions::default())
+        .unwrap()
+        .unwrap();
     assert_eq!(std::fs::read_to_string(&report).unwrap(), "");
     keeper.add(&samples::inbound(EventKind::Accept));
     keeper.tick();
@@ -47,7 +49,9 @@ async fn the_end_saves_and_shows_what_came_last() {
 async fn a_save_is_made_when_it_is_due_and_not_before_the_last_is_done() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("map");
-    let mut keeper = Keeper::start(&options(&state, None)).unwrap().unwrap();
+    let mut keeper = Keeper::start(&options(&state, None), &PeerOptions::default())
+        .unwrap()
+        .unwrap();
     keeper.add(&samples::inbound(EventKind::Accept));
     keeper.next_save = Instant::now();
     keeper.tick();
@@ -106,7 +110,7 @@ async fn a_bad_place_is_known_at_the_start() {
         (&nowhere, None, "--state: "),
         (&state, Some(&*nowhere), "--report: "),
     ] {
-        let error = Keeper::start(&options(state, report)).unwrap_err();
+        let error = Keeper::start(&options(state, report), &PeerOptions::default()).unwrap_err();
         assert!(error.to_string().starts_with(option), "{error}");
     }
 }
