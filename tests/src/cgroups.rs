@@ -41,6 +41,11 @@ impl Cgroup {
         }
     }
 
+    /// Where the hierarchy is mounted.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Its directory.
     pub fn directory(&self) -> &Path {
         &self.top

@@ -54,10 +54,6 @@ fn recorded_and_listed_connections_are_chosen_likewise() {
     let file = folder.file("records", &finished.stdout);
     for ((option, count), list) in options.iter().zip(lists) {
         assert_eq!(list.len(), *count, "{option}: {list:?}");
-        // Whether records tell the program is another matter.
-        if option.starts_with("--exe") {
-            continue;
-        }
         let replayed = replay(option, &[&file]).clean();
         let rows = replayed.summary["peers"].as_array().expect("rows").iter();
         let connections = |row: &Value| {
@@ -76,20 +72,26 @@ fn polling_chooses_by_address_and_name_and_says_what_it_cannot() {
     let (listens, stays) = staying(&acts);
     play(&mut stage, &listens);
     play(&mut stage, &stays);
-    let mut command = Command::new(program("CONNTRACER_BIN", "conntracer"));
-    command
-        .args([
-            "--backend",
-            "poll",
-            "--format",
-            "json",
-            "--only",
-            "192.0.2.0/28",
-        ])
-        .args(["--netns".as_ref(), stage.host.path().as_os_str()])
-        .stdin(Stdio::null());
-    let finished = Tracer::start_as(command).stop();
-    assert_eq!(finals(&finished).len(), 3, "{}", finished.stderr);
+    let made: u32 = peers(&acts, |_, _| true).values().sum();
+    for (option, count) in [
+        ("", made as usize),
+        ("--only 192.0.2.0/28", 3),
+        ("--exclude 192.0.2.0/28 --exclude 2001:db8::/32", 2),
+        ("--local 2001:db8::1", 3),
+        ("--comm none", 0),
+        ("--exe choose_hookless-*", made as usize),
+        ("--exe /bin/true", 0),
+    ] {
+        let mut command = Command::new(program("CONNTRACER_BIN", "conntracer"));
+        command
+            .args(["--backend", "poll", "--format", "json"])
+            .args(option.split_whitespace())
+            .args(["--netns".as_ref(), stage.host.path().as_os_str()])
+            .stdin(Stdio::null());
+        let finished = Tracer::start_as(command).stop();
+        let finals = finals(&finished);
+        assert_eq!(finals.len(), count, "{option}: {}", finished.stderr);
+    }
     for option in [
         "--interface lo",
         "--unit x",
