@@ -13,7 +13,7 @@ use std::time::Instant;
 use command_fds::{CommandFdExt as _, FdMapping};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, setsid};
 use tests::command::{Traced, workload};
 use tests::compare::{assert_equal, assert_whole_lives};
 use tests::generator::Workload;
@@ -165,6 +165,8 @@ fn signals_that_are_sent_to_the_tracer_are_passed_on() {
         Signal::HUP,
         Signal::USR1,
         Signal::USR2,
+        Signal::ALARM,
+        Signal::WINCH,
         Signal::TERM,
     ] {
         traced.signal(signal);
@@ -178,6 +180,42 @@ fn signals_that_are_sent_to_the_tracer_are_passed_on() {
         "{}",
         finished.stderr
     );
+}
+
+#[test]
+fn a_hangup_is_the_commands_and_has_files_read_again() {
+    if !can_trace() {
+        return;
+    }
+    let directory = tempfile::TempDir::new().expect("a temporary directory");
+    let list = directory.path().join("list");
+    for option in ["--only", "--exclude", "--local"] {
+        std::fs::write(&list, "").expect("a file");
+        let options = format!("--quiet {option} @{}", list.display());
+        let line = workload("act --listen --exit 7");
+        let without_a_terminal = |command: &mut std::process::Command| {
+            // SAFETY: one system call.
+            unsafe { command.pre_exec(|| Ok(setsid().map(drop)?)) };
+        };
+        let mut traced = Traced::start_with(&Namespace::new(), &options, &line, |command| {
+            without_a_terminal(command);
+            command
+        });
+        assert!(traced.line().expect("a ready line").contains("ready"));
+        for (text, networks) in [("192.0.2.1", 1), ("192.0.2.1\n192.0.2.9", 2)] {
+            std::fs::write(&list, text).expect("a file");
+            traced.signal(Signal::HUP);
+            let told = traced.line().expect("a signal");
+            assert_eq!(told.trim().parse(), Ok(Signal::HUP.as_raw()), "{option}");
+            traced.wait_for(&format!("chosen anew: {option} {networks} networks"));
+        }
+        traced.signal(Signal::TERM);
+        let told = traced.line().expect("a signal");
+        assert_eq!(told.trim().parse(), Ok(Signal::TERM.as_raw()), "{option}");
+        let (finished, _) = traced.finish();
+        assert_eq!(finished.status.code(), Some(7), "{}", finished.stderr);
+        assert!(!finished.summary.is_null());
+    }
 }
 
 /// A tracer with a command on a terminal of its own.

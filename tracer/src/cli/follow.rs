@@ -24,9 +24,10 @@ pub(super) struct FollowArgs {
 
     #[arg(last = true, value_names = ["COMMAND", "ARGS"], help_heading = COMMAND,
         help = "Run this command, trace it and all that it starts, and end with it, with its exit \
-                code (127: not found, 126: not executable, 128+N: killed by signal N). Signals are \
-                passed on to it, and stdout is its own: records and tables go to stderr, unless a \
-                file is named. Default: no command, trace what runs.")]
+                code (127: not found, 126: not executable, 128+N: killed by signal N). INT, TERM, \
+                HUP, QUIT, USR1, USR2, ALRM and WINCH are passed on to it, and stdout is its own: \
+                records and tables go to stderr, unless a file is named. Default: no command, \
+                trace what runs.")]
     command: Vec<OsString>,
 }
 
