@@ -1,6 +1,6 @@
 //! A command that is run to be traced, and processes that are followed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read as _;
 use std::net::{Ipv4Addr, TcpListener};
@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, kill_process, setsid};
 use tests::command::{Traced, workload};
 use tests::compare::{assert_equal, assert_whole_lives};
 use tests::generator::Workload;
-use tests::harness::{PATIENCE, Running, can_trace, copy_for_everybody, readable};
+use tests::harness::{PATIENCE, Running, can_trace, copy_for_everybody, own_status, readable};
 use tests::namespace::Namespace;
 use tests::pty;
 use tests::tables::{Tables, assert_sums};
@@ -342,114 +342,6 @@ fn who_reads_records_no_more_does_not_change_the_exit_code() {
     command.stdout(Stdio::null()).stderr(writer);
     let status = Running::start(&mut command).wait().expect("it hangs");
     assert_eq!(status.code(), Some(3));
-}
-
-/// Runs `workload act --tell` as if by sudo, or not; returns what it said, and what the tracer said.
-fn start_of(options: &str, sudo: &[(&str, &str)]) -> (Start, String) {
-    let (directory, copy) = copy_for_everybody("CONNTRACER_WORKLOAD", "workload");
-    let copy = copy.to_str().expect("a path in UTF-8").to_owned();
-    let words = [copy, "act".to_owned(), "--tell".to_owned()];
-    let traced = Traced::start_with(&Namespace::new(), options, &words, |command| {
-        for name in ["SUDO_UID", "SUDO_GID", "SUDO_USER"] {
-            command.env_remove(name);
-        }
-        command
-            .env("HOME", "/root")
-            .env("USER", "root")
-            .env("LOGNAME", "root");
-        command.envs(sudo.iter().copied())
-    });
-    let (finished, _) = traced.finish();
-    drop(directory);
-    assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
-    let start = serde_json::from_slice(&finished.stdout).expect("how it was started");
-    (start, finished.stderr)
-}
-
-const SUDO: [(&str, &str); 3] = [
-    ("SUDO_UID", "65534"),
-    ("SUDO_GID", "65534"),
-    ("SUDO_USER", "nobody"),
-];
-
-/// Name and home of a user, by the file.
-fn account(uid: &str) -> Option<[String; 2]> {
-    let text = std::fs::read_to_string("/etc/passwd").ok()?;
-    text.lines()
-        .map(|line| line.split(':').collect::<Vec<_>>())
-        .find(|fields| fields.get(2) == Some(&uid))
-        .map(|fields| [fields[0].to_owned(), fields[5].to_owned()])
-}
-
-fn own_status(field: &str) -> String {
-    let status = std::fs::read_to_string("/proc/self/status").expect("our status");
-    let mut fields = status.lines().filter_map(|line| line.split_once(":\t"));
-    let found = fields.find(|(name, _)| *name == field);
-    found.expect("a field of our status").1.to_owned()
-}
-
-#[test]
-fn a_command_runs_as_who_called_sudo_and_without_capabilities() {
-    if !can_trace() {
-        return;
-    }
-    let (start, _) = start_of("--quiet", &SUDO);
-    assert_eq!((start.uid, start.gid), (65_534, 65_534));
-    assert!(!start.groups.contains(&0), "{start:?}");
-    for ids in ["Uid", "Gid"] {
-        assert_eq!(start.status[ids], "65534\t65534\t65534\t65534");
-    }
-    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
-        assert_eq!(start.status[set], "0".repeat(16), "{set}");
-    }
-    // What it runs by sudo itself may be root again.
-    for field in ["CapBnd", "NoNewPrivs"] {
-        assert_eq!(start.status[field], own_status(field), "{field}");
-    }
-    let (name, home) = match account("65534") {
-        Some([name, home]) => (name, Some(home)),
-        None => ("nobody".to_owned(), None),
-    };
-    let mut expected = BTreeMap::from([("USER", name.clone()), ("LOGNAME", name)]);
-    expected.extend(home.map(|home| ("HOME", home)));
-    let environment = start.environment.iter();
-    let environment: BTreeMap<_, _> = environment
-        .map(|(name, value)| (name.as_str(), value.clone()))
-        .collect();
-    assert_eq!(environment, expected);
-}
-
-#[test]
-fn root_stays_root_without_sudo_and_if_asked() {
-    if !can_trace() {
-        return;
-    }
-    for (options, sudo) in [
-        ("--quiet --as-root", &SUDO[..]),
-        ("--quiet", &[]),
-        ("--quiet", &[("SUDO_UID", "0"), ("SUDO_GID", "0")]),
-    ] {
-        let (start, _) = start_of(options, sudo);
-        assert_eq!((start.uid, start.gid), (0, 0), "{options}");
-        assert_eq!(start.environment["HOME"], "/root");
-    }
-}
-
-#[test]
-fn an_id_of_sudo_that_is_none_is_an_error_and_not_root() {
-    if !can_trace() {
-        return;
-    }
-    let mut command = Tracer::command("--quiet");
-    command.arg("--").args(workload("act --tell"));
-    let output = command.env("SUDO_UID", "everybody").output();
-    let output = output.expect("running it");
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(
-        text.contains("SUDO_UID") && output.stdout.is_empty(),
-        "{text}"
-    );
 }
 
 #[test]

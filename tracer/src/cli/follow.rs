@@ -19,7 +19,8 @@ pub(super) struct FollowArgs {
     wait_all: bool,
 
     #[arg(long, help_heading = COMMAND,
-        help = "Run the command as root, also with sudo. Default: as the user who called sudo.")]
+        help = "Run the command as root, also with sudo; only root can. Default: as the user who \
+                called sudo.")]
     as_root: bool,
 
     #[arg(last = true, value_names = ["COMMAND", "ARGS"], help_heading = COMMAND,
