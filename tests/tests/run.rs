@@ -20,7 +20,7 @@ use tests::generator::Workload;
 use tests::harness::{PATIENCE, Running, can_trace, copy_for_everybody, own_status, readable};
 use tests::namespace::Namespace;
 use tests::pty;
-use tests::tables::{Tables, assert_sums};
+use tests::tables::{Tables, assert_sums, assert_tables};
 use tests::tracer::{Finished, Tracer, run};
 use tests::truth::{Line, Truth};
 use tests::workload::Start;
@@ -436,9 +436,10 @@ fn a_command_ignores_no_signal_because_of_us() {
     assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
 }
 
-/// A command that ends, with a descendant that waits for the end of a FIFO.
+/// A command that connects and ends, with a descendant that waits for the end of a FIFO and connects.
 struct Left {
     traced: Traced,
+    /// What it said before that end.
     truth: Truth,
     fifo: File,
     _directory: tempfile::TempDir,
@@ -452,7 +453,7 @@ impl Left {
         let line = workload(&format!("linger --fifo {}", path.display()));
         let mut traced = Traced::start(&Namespace::new(), options, &line);
         let mut truth = Truth::default();
-        for _ in 0..2 {
+        while truth.pids("descendant").is_empty() {
             let line = traced.line().expect("a process");
             truth.add(serde_json::from_str(&line).expect("a line of truth"));
         }
@@ -464,6 +465,13 @@ impl Left {
             fifo,
             _directory: directory,
         }
+    }
+
+    /// Lets the descendant go on; returns also what that said.
+    fn finish(self) -> (Finished, Truth, Truth) {
+        drop(self.fifo);
+        let (finished, rest) = self.traced.finish();
+        (finished, self.truth, rest)
     }
 
     fn runs(&self, duty: &str) -> bool {
@@ -488,11 +496,22 @@ fn a_run_ends_with_its_command_also_if_descendants_live_on() {
     let mut left = Left::start("");
     let status = left.traced.wait();
     assert!(left.runs("descendant"));
-    drop(left.fifo);
-    let (finished, truth) = left.traced.finish();
+    let (finished, truth, rest) = left.finish();
     assert_eq!(status.code(), Some(0), "{}", finished.stderr);
-    assert_eq!(truth.ends().count(), 2, "the descendant ended well");
-    assert!(finished.records.is_empty(), "nobody traced that");
+    assert_eq!(rest.ends().count(), 2, "the descendant ended well");
+    // It is the command's: nobody traced the descendant any more.
+    let finished = finished.lossless();
+    assert_traced(&finished, &truth);
+    let (sent, received) = truth.bytes();
+    assert!(sent > 0);
+    assert_eq!(
+        assert_sums(&finished.summary),
+        [1, 1, 0, 0, 0, sent, received]
+    );
+    let rows = finished.summary["processes"].as_array().expect("a table");
+    let pids: Vec<_> = rows.iter().map(|row| row["pid"].as_u64()).collect();
+    assert_eq!(pids, [Some(truth.pids("command")[0].into())]);
+    assert_tables(&finished.stderr);
 }
 
 #[test]
@@ -503,9 +522,9 @@ fn a_run_waits_for_all_descendants_if_asked() {
     let left = Left::start("--wait-all");
     left.wait_for_the_command();
     assert!(left.runs("descendant"));
-    drop(left.fifo);
-    let (finished, truth) = left.traced.finish();
-    assert_eq!(truth.ends().count(), 2);
+    let (finished, mut truth, rest) = left.finish();
+    rest.lines().for_each(|line| truth.add(line));
+    assert_eq!(truth.ends().count(), 4);
     assert_traced(&finished.lossless(), &truth);
 }
 
@@ -519,8 +538,7 @@ fn who_waits_for_all_can_stop_waiting() {
     left.traced.signal(Signal::INT);
     assert_eq!(left.traced.wait().code(), Some(0));
     assert!(left.runs("descendant"), "the signal was for us");
-    drop(left.fifo);
-    let (finished, _) = left.traced.finish();
+    let (finished, ..) = left.finish();
     assert!(
         finished.stderr.contains("loss: none"),
         "{}",

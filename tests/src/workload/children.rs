@@ -215,9 +215,11 @@ pub(super) fn name(duty: &str, pid: Pid) -> anyhow::Result<()> {
     }))
 }
 
-/// Leaves a child behind that connects to itself once nobody writes to the FIFO any more.
+/// Connects to itself, and leaves a child behind that does so, too, once nobody writes to the FIFO any
+/// more.
 pub(super) fn linger(args: &LingerArgs) -> anyhow::Result<()> {
     name("command", rustix::process::getpid())?;
+    connect_to_itself()?;
     // SAFETY: this process has no other thread.
     match unsafe { libc::fork() } {
         -1 => Err(std::io::Error::last_os_error()).context("fork"),
