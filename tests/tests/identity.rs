@@ -352,6 +352,12 @@ fn unit_container_and_pod_are_those_of_the_cgroup() {
             "containerd",
             Some(POD.replace('_', "-")),
         ),
+        (
+            format!("{pod}/crio-{ID}.scope"),
+            "cri-o",
+            Some(POD.replace('_', "-")),
+        ),
+        (format!("{slice}/libpod-{ID}.scope"), "podman", None),
     ];
     for (path, runtime, pod) in cases {
         let place = cgroups.make(&path);
