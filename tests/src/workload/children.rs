@@ -159,7 +159,7 @@ pub(super) fn once(args: &OnceArgs) -> anyhow::Result<()> {
     }
 }
 
-fn pair() -> anyhow::Result<[Counted; 2]> {
+pub(super) fn pair() -> anyhow::Result<[Counted; 2]> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let client = Counted::connect(listener.local_addr()?)?;
     Ok([client, Counted::accept(&listener)?])
