@@ -20,6 +20,7 @@ mod never_failed;
 mod older;
 mod path;
 mod reconnect;
+mod relay;
 mod report;
 mod reuse;
 mod storm;
@@ -94,6 +95,8 @@ enum Scenario {
     Linger(children::LingerArgs),
     /// A process with descendants that run already.
     Tree(children::TreeArgs),
+    /// A process with descendants that start others without a pause, until standard input ends.
+    Relay(relay::RelayArgs),
     /// A process whose thread has another name, and connects.
     Threads,
     #[command(hide = true)]
@@ -259,6 +262,7 @@ pub fn main() -> anyhow::Result<()> {
         Scenario::Children(args) => children::run(&args),
         Scenario::Linger(args) => children::linger(&args),
         Scenario::Tree(args) => children::tree(&args),
+        Scenario::Relay(args) => relay::run(&args),
         Scenario::Threads => threads::run(),
         Scenario::ConnectOnce(args) => children::once(&args),
         Scenario::EchoClient(args) => echo::client(&args),
