@@ -1,9 +1,9 @@
 //! Runs conntracer with a command to trace, in a namespace.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{ChildStdout, Command, ExitStatus, Stdio};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, channel};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -21,7 +21,8 @@ pub struct Traced {
     running: Running,
     status: Option<ExitStatus>,
     stdout: BufReader<ChildStdout>,
-    stderr: JoinHandle<String>,
+    stderr: Receiver<String>,
+    said: String,
     directory: TempDir,
 }
 
@@ -65,17 +66,21 @@ impl Traced {
         let mut running = namespace.run(|| Running::start(change(&mut command)));
         let child = running.child();
         let stdout = child.stdout.take().expect("a pipe from the command");
-        let mut stderr = child.stderr.take().expect("a pipe from the tracer");
+        let stderr = child.stderr.take().expect("a pipe from the tracer");
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
+                // Nobody listens once the test has failed.
+                let _ = sender.send(String::from_utf8_lossy(&line).into_owned() + "\n");
+            }
+        });
         Self {
             namespace: namespace.again(),
             running,
             status: None,
             stdout: BufReader::new(stdout),
-            stderr: std::thread::spawn(move || {
-                let mut text = Vec::new();
-                stderr.read_to_end(&mut text).expect("reading stderr");
-                String::from_utf8_lossy(&text).into_owned()
-            }),
+            stderr: lines,
+            said: String::new(),
             directory,
         }
     }
@@ -88,6 +93,14 @@ impl Traced {
     /// Sends a signal to the tracer.
     pub fn signal(&self, signal: Signal) {
         self.running.signal(signal);
+    }
+
+    /// Waits until the tracer, or the command, says `word` on standard error.
+    pub fn wait_for(&mut self, word: &str) {
+        while !self.said.contains(word) {
+            let line = self.stderr.recv_timeout(2 * PATIENCE);
+            self.said += &line.unwrap_or_else(|_| panic!("no {word:?}: {}", self.said));
+        }
     }
 
     /// Waits for the tracer's end; what is left in the pipes is still to be read.
@@ -119,7 +132,10 @@ impl Traced {
             stdout += &line;
         }
         let status = self.wait();
-        let stderr = self.stderr.join().expect("a reading thread");
+        let stderr = self
+            .stderr
+            .iter()
+            .fold(self.said, |said, line| said + &line);
         assert!(!stderr.contains("panicked"), "{stderr}");
         self.namespace.wait_for_goodbyes();
         let read = |name: &str| std::fs::read(PathBuf::from(self.directory.path()).join(name));

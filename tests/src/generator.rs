@@ -52,11 +52,17 @@ impl Workload {
 
     /// Reads on until the workload waits (`hold`, and `churn --gate`), and returns what it said.
     pub fn ready(&mut self) -> &Truth {
+        self.read_until(|line| *line == Line::Ready {})
+    }
+
+    /// Reads on until `done` says so of a line, and returns what it said.
+    pub fn read_until(&mut self, mut done: impl FnMut(&Line) -> bool) -> &Truth {
         loop {
-            match self.next() {
-                Some(Line::Ready {}) => return &self.truth,
-                Some(line) => self.truth.add(line),
-                None => panic!("the workload ended before it was ready"),
+            let line = self.next().expect("the workload ended before that");
+            let is_last = done(&line);
+            self.truth.add(line);
+            if is_last {
+                return &self.truth;
             }
         }
     }

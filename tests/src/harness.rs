@@ -184,6 +184,14 @@ pub fn readable(fd: &impl AsFd, patience: Duration) -> bool {
     poll(&mut fds, Some(&timeout)).expect("poll") > 0
 }
 
+/// What `/proc/self/status` says after the name of `field`.
+pub fn own_status(field: &str) -> String {
+    let status = std::fs::read_to_string("/proc/self/status").expect("our status");
+    let mut fields = status.lines().filter_map(|line| line.split_once(":\t"));
+    let found = fields.find(|(name, _)| *name == field);
+    found.expect("a field of our status").1.to_owned()
+}
+
 /// A shell that runs `command` in `folder`, whose `bin` comes first among the programs, with its errors
 /// among what it prints.
 pub fn shell(folder: &Path, command: &str) -> Command {

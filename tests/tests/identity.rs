@@ -1,6 +1,7 @@
 //! Who a process is: right also for one that is gone at once.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ffi::CStr;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -16,6 +17,7 @@ use tests::namespace::Namespace;
 use tests::schema::closed;
 use tests::tracer::{Finished, Tracer, parse_lines};
 use tests::truth::{End, Truth};
+use tests::workload::{LEADER, THREAD};
 
 const SCHEMA: &str = include_str!("../../docs/record.schema.json");
 
@@ -204,6 +206,42 @@ fn a_connection_belongs_to_the_program_that_began_it() {
 }
 
 #[test]
+fn a_process_has_its_leaders_name_whatever_that_of_the_thread_that_connects() {
+    if !can_trace() {
+        return;
+    }
+    let (leader, thread) = (text(LEADER), text(THREAD));
+    let namespace = Namespace::new();
+    let tracer = Tracer::start(&namespace, "");
+    let by_leader = Tracer::start(&namespace, &format!("--comm {leader}"));
+    let by_thread = Tracer::start(&namespace, &format!("--comm {thread}"));
+    let truth = Workload::run(&namespace, "threads");
+    let tid = truth.pids("thread")[0];
+    for finished in [tracer, by_leader].map(|tracer| tracer.stop().lossless()) {
+        assert_equal(&finished, truth.ends());
+        let finals = finals(&finished);
+        assert_eq!(finals.len(), 2);
+        for record in finals {
+            let process = &record["process"];
+            assert_eq!(process["name"], leader, "{record}");
+            assert_eq!(process["thread"], thread, "{record}");
+            assert_eq!(process["tid"], tid, "{record}");
+            assert_ne!(process["pid"], tid, "{record}");
+            assert_eq!(record["closer"]["name"], leader, "{record}");
+        }
+        let rows = finished.summary["processes"].as_array().expect("a table");
+        let names: Vec<_> = rows.iter().map(|row| &row["name"]).collect();
+        assert_eq!(names, [leader]);
+    }
+    let finished = by_thread.stop().lossless();
+    assert!(finished.records.is_empty(), "{:?}", finished.records);
+}
+
+fn text(name: &'static CStr) -> &'static str {
+    name.to_str().expect("a name in UTF-8")
+}
+
+#[test]
 fn another_user_is_called_by_name() {
     if !can_trace() {
         return;
@@ -352,6 +390,12 @@ fn unit_container_and_pod_are_those_of_the_cgroup() {
             "containerd",
             Some(POD.replace('_', "-")),
         ),
+        (
+            format!("{pod}/crio-{ID}.scope"),
+            "cri-o",
+            Some(POD.replace('_', "-")),
+        ),
+        (format!("{slice}/libpod-{ID}.scope"), "podman", None),
     ];
     for (path, runtime, pod) in cases {
         let place = cgroups.make(&path);

@@ -1,6 +1,6 @@
 //! A command that is run to be traced, and processes that are followed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read as _;
 use std::net::{Ipv4Addr, TcpListener};
@@ -13,14 +13,14 @@ use std::time::Instant;
 use command_fds::{CommandFdExt as _, FdMapping};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, setsid};
 use tests::command::{Traced, workload};
 use tests::compare::{assert_equal, assert_whole_lives};
 use tests::generator::Workload;
-use tests::harness::{PATIENCE, Running, can_trace, copy_for_everybody, readable};
+use tests::harness::{PATIENCE, Running, can_trace, copy_for_everybody, own_status, readable};
 use tests::namespace::Namespace;
 use tests::pty;
-use tests::tables::{Tables, assert_sums};
+use tests::tables::{Tables, assert_sums, assert_tables};
 use tests::tracer::{Finished, Tracer, run};
 use tests::truth::{Line, Truth};
 use tests::workload::Start;
@@ -165,6 +165,8 @@ fn signals_that_are_sent_to_the_tracer_are_passed_on() {
         Signal::HUP,
         Signal::USR1,
         Signal::USR2,
+        Signal::ALARM,
+        Signal::WINCH,
         Signal::TERM,
     ] {
         traced.signal(signal);
@@ -178,6 +180,42 @@ fn signals_that_are_sent_to_the_tracer_are_passed_on() {
         "{}",
         finished.stderr
     );
+}
+
+#[test]
+fn a_hangup_is_the_commands_and_has_files_read_again() {
+    if !can_trace() {
+        return;
+    }
+    let directory = tempfile::TempDir::new().expect("a temporary directory");
+    let list = directory.path().join("list");
+    for option in ["--only", "--exclude", "--local"] {
+        std::fs::write(&list, "").expect("a file");
+        let options = format!("--quiet {option} @{}", list.display());
+        let line = workload("act --listen --exit 7");
+        let without_a_terminal = |command: &mut std::process::Command| {
+            // SAFETY: one system call.
+            unsafe { command.pre_exec(|| Ok(setsid().map(drop)?)) };
+        };
+        let mut traced = Traced::start_with(&Namespace::new(), &options, &line, |command| {
+            without_a_terminal(command);
+            command
+        });
+        assert!(traced.line().expect("a ready line").contains("ready"));
+        for (text, networks) in [("192.0.2.1", 1), ("192.0.2.1\n192.0.2.9", 2)] {
+            std::fs::write(&list, text).expect("a file");
+            traced.signal(Signal::HUP);
+            let told = traced.line().expect("a signal");
+            assert_eq!(told.trim().parse(), Ok(Signal::HUP.as_raw()), "{option}");
+            traced.wait_for(&format!("chosen anew: {option} {networks} networks"));
+        }
+        traced.signal(Signal::TERM);
+        let told = traced.line().expect("a signal");
+        assert_eq!(told.trim().parse(), Ok(Signal::TERM.as_raw()), "{option}");
+        let (finished, _) = traced.finish();
+        assert_eq!(finished.status.code(), Some(7), "{}", finished.stderr);
+        assert!(!finished.summary.is_null());
+    }
 }
 
 /// A tracer with a command on a terminal of its own.
@@ -306,114 +344,6 @@ fn who_reads_records_no_more_does_not_change_the_exit_code() {
     assert_eq!(status.code(), Some(3));
 }
 
-/// Runs `workload act --tell` as if by sudo, or not; returns what it said, and what the tracer said.
-fn start_of(options: &str, sudo: &[(&str, &str)]) -> (Start, String) {
-    let (directory, copy) = copy_for_everybody("CONNTRACER_WORKLOAD", "workload");
-    let copy = copy.to_str().expect("a path in UTF-8").to_owned();
-    let words = [copy, "act".to_owned(), "--tell".to_owned()];
-    let traced = Traced::start_with(&Namespace::new(), options, &words, |command| {
-        for name in ["SUDO_UID", "SUDO_GID", "SUDO_USER"] {
-            command.env_remove(name);
-        }
-        command
-            .env("HOME", "/root")
-            .env("USER", "root")
-            .env("LOGNAME", "root");
-        command.envs(sudo.iter().copied())
-    });
-    let (finished, _) = traced.finish();
-    drop(directory);
-    assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
-    let start = serde_json::from_slice(&finished.stdout).expect("how it was started");
-    (start, finished.stderr)
-}
-
-const SUDO: [(&str, &str); 3] = [
-    ("SUDO_UID", "65534"),
-    ("SUDO_GID", "65534"),
-    ("SUDO_USER", "nobody"),
-];
-
-/// Name and home of a user, by the file.
-fn account(uid: &str) -> Option<[String; 2]> {
-    let text = std::fs::read_to_string("/etc/passwd").ok()?;
-    text.lines()
-        .map(|line| line.split(':').collect::<Vec<_>>())
-        .find(|fields| fields.get(2) == Some(&uid))
-        .map(|fields| [fields[0].to_owned(), fields[5].to_owned()])
-}
-
-fn own_status(field: &str) -> String {
-    let status = std::fs::read_to_string("/proc/self/status").expect("our status");
-    let mut fields = status.lines().filter_map(|line| line.split_once(":\t"));
-    let found = fields.find(|(name, _)| *name == field);
-    found.expect("a field of our status").1.to_owned()
-}
-
-#[test]
-fn a_command_runs_as_who_called_sudo_and_without_capabilities() {
-    if !can_trace() {
-        return;
-    }
-    let (start, _) = start_of("--quiet", &SUDO);
-    assert_eq!((start.uid, start.gid), (65_534, 65_534));
-    assert!(!start.groups.contains(&0), "{start:?}");
-    for ids in ["Uid", "Gid"] {
-        assert_eq!(start.status[ids], "65534\t65534\t65534\t65534");
-    }
-    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
-        assert_eq!(start.status[set], "0".repeat(16), "{set}");
-    }
-    // What it runs by sudo itself may be root again.
-    for field in ["CapBnd", "NoNewPrivs"] {
-        assert_eq!(start.status[field], own_status(field), "{field}");
-    }
-    let (name, home) = match account("65534") {
-        Some([name, home]) => (name, Some(home)),
-        None => ("nobody".to_owned(), None),
-    };
-    let mut expected = BTreeMap::from([("USER", name.clone()), ("LOGNAME", name)]);
-    expected.extend(home.map(|home| ("HOME", home)));
-    let environment = start.environment.iter();
-    let environment: BTreeMap<_, _> = environment
-        .map(|(name, value)| (name.as_str(), value.clone()))
-        .collect();
-    assert_eq!(environment, expected);
-}
-
-#[test]
-fn root_stays_root_without_sudo_and_if_asked() {
-    if !can_trace() {
-        return;
-    }
-    for (options, sudo) in [
-        ("--quiet --as-root", &SUDO[..]),
-        ("--quiet", &[]),
-        ("--quiet", &[("SUDO_UID", "0"), ("SUDO_GID", "0")]),
-    ] {
-        let (start, _) = start_of(options, sudo);
-        assert_eq!((start.uid, start.gid), (0, 0), "{options}");
-        assert_eq!(start.environment["HOME"], "/root");
-    }
-}
-
-#[test]
-fn an_id_of_sudo_that_is_none_is_an_error_and_not_root() {
-    if !can_trace() {
-        return;
-    }
-    let mut command = Tracer::command("--quiet");
-    command.arg("--").args(workload("act --tell"));
-    let output = command.env("SUDO_UID", "everybody").output();
-    let output = output.expect("running it");
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(
-        text.contains("SUDO_UID") && output.stdout.is_empty(),
-        "{text}"
-    );
-}
-
 #[test]
 fn a_command_has_the_descriptors_that_were_there_before_and_none_of_ours() {
     if !can_trace() {
@@ -506,9 +436,10 @@ fn a_command_ignores_no_signal_because_of_us() {
     assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
 }
 
-/// A command that ends, with a descendant that waits for the end of a FIFO.
+/// A command that connects and ends, with a descendant that waits for the end of a FIFO and connects.
 struct Left {
     traced: Traced,
+    /// What it said before that end.
     truth: Truth,
     fifo: File,
     _directory: tempfile::TempDir,
@@ -522,7 +453,7 @@ impl Left {
         let line = workload(&format!("linger --fifo {}", path.display()));
         let mut traced = Traced::start(&Namespace::new(), options, &line);
         let mut truth = Truth::default();
-        for _ in 0..2 {
+        while truth.pids("descendant").is_empty() {
             let line = traced.line().expect("a process");
             truth.add(serde_json::from_str(&line).expect("a line of truth"));
         }
@@ -534,6 +465,13 @@ impl Left {
             fifo,
             _directory: directory,
         }
+    }
+
+    /// Lets the descendant go on; returns also what that said.
+    fn finish(self) -> (Finished, Truth, Truth) {
+        drop(self.fifo);
+        let (finished, rest) = self.traced.finish();
+        (finished, self.truth, rest)
     }
 
     fn runs(&self, duty: &str) -> bool {
@@ -558,11 +496,22 @@ fn a_run_ends_with_its_command_also_if_descendants_live_on() {
     let mut left = Left::start("");
     let status = left.traced.wait();
     assert!(left.runs("descendant"));
-    drop(left.fifo);
-    let (finished, truth) = left.traced.finish();
+    let (finished, truth, rest) = left.finish();
     assert_eq!(status.code(), Some(0), "{}", finished.stderr);
-    assert_eq!(truth.ends().count(), 2, "the descendant ended well");
-    assert!(finished.records.is_empty(), "nobody traced that");
+    assert_eq!(rest.ends().count(), 2, "the descendant ended well");
+    // It is the command's: nobody traced the descendant any more.
+    let finished = finished.lossless();
+    assert_traced(&finished, &truth);
+    let (sent, received) = truth.bytes();
+    assert!(sent > 0);
+    assert_eq!(
+        assert_sums(&finished.summary),
+        [1, 1, 0, 0, 0, sent, received]
+    );
+    let rows = finished.summary["processes"].as_array().expect("a table");
+    let pids: Vec<_> = rows.iter().map(|row| row["pid"].as_u64()).collect();
+    assert_eq!(pids, [Some(truth.pids("command")[0].into())]);
+    assert_tables(&finished.stderr);
 }
 
 #[test]
@@ -573,9 +522,9 @@ fn a_run_waits_for_all_descendants_if_asked() {
     let left = Left::start("--wait-all");
     left.wait_for_the_command();
     assert!(left.runs("descendant"));
-    drop(left.fifo);
-    let (finished, truth) = left.traced.finish();
-    assert_eq!(truth.ends().count(), 2);
+    let (finished, mut truth, rest) = left.finish();
+    rest.lines().for_each(|line| truth.add(line));
+    assert_eq!(truth.ends().count(), 4);
     assert_traced(&finished.lossless(), &truth);
 }
 
@@ -589,8 +538,7 @@ fn who_waits_for_all_can_stop_waiting() {
     left.traced.signal(Signal::INT);
     assert_eq!(left.traced.wait().code(), Some(0));
     assert!(left.runs("descendant"), "the signal was for us");
-    drop(left.fifo);
-    let (finished, _) = left.traced.finish();
+    let (finished, ..) = left.finish();
     assert!(
         finished.stderr.contains("loss: none"),
         "{}",

@@ -23,6 +23,7 @@ use crate::{exit, follow};
 pub use begin::Failure;
 use begin::Waiting;
 use signals::Signals;
+pub use user::NotRoot;
 
 /// How often the descendants of a command that ended are looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -40,6 +41,13 @@ pub struct CommandLine {
     pub as_root: bool,
     /// Whether the run lasts until all descendants have ended, too.
     pub wait_all: bool,
+}
+
+impl CommandLine {
+    /// Whether it can be run as it is asked for.
+    pub fn check(&self) -> Result<(), NotRoot> {
+        user::check(self.as_root)
+    }
 }
 
 /// A command that was started, and waits to begin, or runs, or has ended.

@@ -19,8 +19,9 @@ use crate::bpf::log::Log;
 use crate::bpf::ring::Ring;
 use crate::clock::{self, Moment};
 use crate::collect::{Collector, Wanted};
-use crate::command::Command;
+use crate::command::{Command, CommandLine};
 use crate::conclude::{Outcome, conclude};
+use crate::exit;
 use crate::host;
 use crate::options::Options;
 use crate::preflight::Machine;
@@ -50,6 +51,9 @@ const REFRESH: Duration = Duration::from_mins(1);
 /// Runs until a signal, the end of `--duration` or of the command, or the end of the output. Returns
 /// the exit code.
 pub async fn run(mut options: Options) -> anyhow::Result<u8> {
+    if let Err(code) = check(&options) {
+        return Ok(code);
+    }
     let machine = Machine::read();
     // Before there are threads, handlers for signals, and files that are none of its business.
     let mut command = start::command(&options, &machine)?;
@@ -150,6 +154,15 @@ pub async fn run(mut options: Options) -> anyhow::Result<u8> {
     };
     let code = conclude(&options, &summary, summary_file, &outcome);
     Ok(exit_code(command, code, &mut stop).await)
+}
+
+/// Whether the command can be run as it is asked for; the exit code if not.
+fn check(options: &Options) -> Result<(), u8> {
+    let line = options.command.as_ref();
+    line.map_or(Ok(()), CommandLine::check).map_err(|problem| {
+        say(&format!("error: {problem}"));
+        exit::USAGE
+    })
 }
 
 /// Lets the command begin; the exit code if it cannot.

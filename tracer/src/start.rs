@@ -280,7 +280,7 @@ pub fn publisher(
 }
 
 /// Listens for the signals that end a run, and for the one that has chosen files read again: a
-/// hangup ends a run that reads no files.
+/// hangup ends a run that reads no files. With a command that signal is the command's, too.
 pub fn listen(choice: &Choice, hangup_ignored: bool) -> io::Result<(Stop, Reload)> {
     let reload = Reload::listen(choice, hangup_ignored)?;
     let stop = Stop::listen(hangup_ignored || reload.takes_hangup())?;

@@ -44,13 +44,15 @@ pub struct Start {
 }
 
 /// What it listens for.
-const LISTENED: [i32; 6] = [
+const LISTENED: [i32; 8] = [
     libc::SIGINT,
     libc::SIGQUIT,
     libc::SIGTERM,
     libc::SIGHUP,
     libc::SIGUSR1,
     libc::SIGUSR2,
+    libc::SIGALRM,
+    libc::SIGWINCH,
 ];
 
 pub(super) fn run(args: &ActArgs) -> anyhow::Result<()> {

@@ -50,6 +50,9 @@ pub(super) struct OnceArgs {
     /// Send so many bytes and close, whether or not they arrive.
     #[arg(long)]
     abandon: Option<usize>,
+    /// A number to be known by, also to whoever reads command lines.
+    #[arg(long)]
+    number: Option<u32>,
 }
 
 #[derive(clap::Args, Clone, Debug)]
@@ -59,15 +62,15 @@ pub(super) struct TreeArgs {
     depth: u32,
 }
 
-/// Starts them, and serves each.
+/// Starts them, and serves each. Those that execute a program name themselves by their number.
 pub(super) fn run(args: &ChildrenArgs) -> anyhow::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;
     let mut left = args.children;
     while left > 0 {
         let now = left.min(AT_A_TIME);
-        let children: Vec<_> = (0..now)
-            .map(|_| Started::start(args.how, address))
+        let children: Vec<_> = (left - now..left)
+            .map(|number| Started::start(args.how, address, number))
             .collect::<anyhow::Result<_>>()?;
         for _ in 0..now {
             let mut socket = Counted::accept(&listener)?;
@@ -93,8 +96,10 @@ enum Started {
 }
 
 impl Started {
-    fn start(how: How, address: SocketAddr) -> anyhow::Result<Self> {
-        let line = words(&format!("connect-once --address {address}"));
+    fn start(how: How, address: SocketAddr, number: u32) -> anyhow::Result<Self> {
+        let line = words(&format!(
+            "connect-once --address {address} --number {number}"
+        ));
         Ok(match how {
             How::Fork => Self::Forked(Child::start(None, || connect(address))?),
             How::Exec => Self::Forked(Child::start(None, || {
@@ -148,6 +153,9 @@ fn connect(address: SocketAddr) -> anyhow::Result<()> {
 
 /// Connects once, in a process of its own.
 pub(super) fn once(args: &OnceArgs) -> anyhow::Result<()> {
+    if let Some(number) = args.number {
+        name(&number.to_string(), rustix::process::getpid())?;
+    }
     match (args.address, args.abandon) {
         (Some(address), Some(bytes)) => {
             let mut socket = Counted::connect(address)?;
@@ -159,7 +167,7 @@ pub(super) fn once(args: &OnceArgs) -> anyhow::Result<()> {
     }
 }
 
-fn pair() -> anyhow::Result<[Counted; 2]> {
+pub(super) fn pair() -> anyhow::Result<[Counted; 2]> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let client = Counted::connect(listener.local_addr()?)?;
     Ok([client, Counted::accept(&listener)?])
@@ -215,9 +223,11 @@ pub(super) fn name(duty: &str, pid: Pid) -> anyhow::Result<()> {
     }))
 }
 
-/// Leaves a child behind that connects to itself once nobody writes to the FIFO any more.
+/// Connects to itself, and leaves a child behind that does so, too, once nobody writes to the FIFO any
+/// more.
 pub(super) fn linger(args: &LingerArgs) -> anyhow::Result<()> {
     name("command", rustix::process::getpid())?;
+    connect_to_itself()?;
     // SAFETY: this process has no other thread.
     match unsafe { libc::fork() } {
         -1 => Err(std::io::Error::last_os_error()).context("fork"),

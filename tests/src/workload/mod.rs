@@ -20,10 +20,12 @@ mod never_failed;
 mod older;
 mod path;
 mod reconnect;
+mod relay;
 mod report;
 mod reuse;
 mod storm;
 mod stuck;
+mod threads;
 mod worker;
 
 use std::path::PathBuf;
@@ -93,6 +95,10 @@ enum Scenario {
     Linger(children::LingerArgs),
     /// A process with descendants that run already.
     Tree(children::TreeArgs),
+    /// A process with descendants that start others without a pause, until standard input ends.
+    Relay(relay::RelayArgs),
+    /// A process whose thread has another name, and connects.
+    Threads,
     #[command(hide = true)]
     ConnectOnce(children::OnceArgs),
     #[command(hide = true)]
@@ -222,6 +228,7 @@ pub use failed::names as failed_names;
 pub use many::{ANSWER, REQUEST};
 pub use never_failed::names as never_failed_names;
 pub use path::names as path_names;
+pub use threads::{LEADER, THREAD};
 
 /// Runs the scenario that the command line names.
 pub fn main() -> anyhow::Result<()> {
@@ -255,6 +262,8 @@ pub fn main() -> anyhow::Result<()> {
         Scenario::Children(args) => children::run(&args),
         Scenario::Linger(args) => children::linger(&args),
         Scenario::Tree(args) => children::tree(&args),
+        Scenario::Relay(args) => relay::run(&args),
+        Scenario::Threads => threads::run(),
         Scenario::ConnectOnce(args) => children::once(&args),
         Scenario::EchoClient(args) => echo::client(&args),
         Scenario::Worker(args) => worker::main(&args),

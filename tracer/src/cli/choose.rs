@@ -21,8 +21,8 @@ pub(super) struct ChooseArgs {
 
     #[arg(long, value_name = "NETS", help_heading = SELECT, allow_hyphen_values = true,
         help = "Leave out connections with these peers, written likewise; also those that --only \
-                would keep. A trace reads files again on SIGHUP, unless it is on a terminal or polls; \
-                what is traced already stays. Default: none.")]
+                would keep. A trace reads files again on SIGHUP, which a command gets, too, unless \
+                it is on a terminal or polls; what is traced already stays. Default: none.")]
     exclude: Vec<String>,
 
     #[arg(long, value_name = "NETS", help_heading = SELECT, allow_hyphen_values = true,

@@ -19,14 +19,16 @@ pub(super) struct FollowArgs {
     wait_all: bool,
 
     #[arg(long, help_heading = COMMAND,
-        help = "Run the command as root, also with sudo. Default: as the user who called sudo.")]
+        help = "Run the command as root, also with sudo; only root can. Default: as the user who \
+                called sudo.")]
     as_root: bool,
 
     #[arg(last = true, value_names = ["COMMAND", "ARGS"], help_heading = COMMAND,
         help = "Run this command, trace it and all that it starts, and end with it, with its exit \
-                code (127: not found, 126: not executable, 128+N: killed by signal N). Signals are \
-                passed on to it, and stdout is its own: records and tables go to stderr, unless a \
-                file is named. Default: no command, trace what runs.")]
+                code (127: not found, 126: not executable, 128+N: killed by signal N). INT, TERM, \
+                HUP, QUIT, USR1, USR2, ALRM and WINCH are passed on to it, and stdout is its own: \
+                records and tables go to stderr, unless a file is named. Default: no command, \
+                trace what runs.")]
     command: Vec<OsString>,
 }
 

@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt as _;
 
 use nix::unistd::{ForkResult, fork as fork_process};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 
 use super::CommandLine;
 use super::user::User;
@@ -132,7 +133,7 @@ fn run(
 ) -> ! {
     let became = user
         .map_or(Ok(()), User::become_it)
-        .and_then(|()| drop_ambient());
+        .and_then(|()| drop_inheritable());
     if on_go.read_exact(&mut [0]).is_ok() {
         let (step, error) = match became {
             Ok(()) => (Step::Execute, execute(line, user)),
@@ -147,14 +148,15 @@ fn run(
     unsafe { libc::_exit(NOT_FOUND.into()) }
 }
 
-/// Capabilities that a service manager gave us would be the program's, too. All others end when a
-/// user's program is executed.
-fn drop_ambient() -> io::Result<()> {
-    match rustix::thread::clear_ambient_capability_set() {
-        // A kernel that has none.
-        Err(rustix::io::Errno::INVAL) => Ok(()),
-        result => Ok(result?),
-    }
+/// Capabilities that a service manager gave us would be the program's, too: ambient ones at once, and
+/// inheritable ones if its file says so. An ambient one ends with the inheritable one. All others end
+/// when a user's program is executed.
+fn drop_inheritable() -> io::Result<()> {
+    let sets = CapabilitySets {
+        inheritable: CapabilitySet::empty(),
+        ..capabilities(None)?
+    };
+    Ok(set_capabilities(None, sets)?)
 }
 
 /// Returns only if it fails. Resets the signal mask, and SIGPIPE, which the runtime ignores.

@@ -38,6 +38,27 @@ pub(super) enum UserError {
     NoLookup { uid: u32, error: io::Error },
 }
 
+/// The command was to run as root by somebody who is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "--as-root: only root can run a command as root, and this was started by user {0}, whatever \
+     capabilities or set-uid bit conntracer itself has. Run it with sudo, or leave --as-root out"
+)]
+pub struct NotRoot(u32);
+
+/// Whether a command can run as root, if it is to.
+pub(super) fn check(as_root: bool) -> Result<(), NotRoot> {
+    check_user(as_root, getuid().as_raw())
+}
+
+fn check_user(as_root: bool, real: u32) -> Result<(), NotRoot> {
+    if as_root && real != 0 {
+        Err(NotRoot(real))
+    } else {
+        Ok(())
+    }
+}
+
 /// Whom to become; `None` = we stay who we are.
 pub(super) fn choose(as_root: bool) -> Result<Option<User>, UserError> {
     let (real, effective) = (getuid().as_raw(), geteuid().as_raw());
@@ -168,6 +189,16 @@ mod tests {
             let found = set.iter().find(|(name, _)| *name == wanted);
             found.map(|(_, value)| OsString::from(value))
         })
+    }
+
+    #[test]
+    fn only_root_can_stay_root() {
+        assert_eq!(check_user(true, 0), Ok(()));
+        assert_eq!(check_user(false, 1000), Ok(()));
+        let text = check_user(true, 1000).unwrap_err().to_string();
+        for word in ["--as-root: ", "user 1000", "with sudo"] {
+            assert!(text.contains(word), "{text}");
+        }
     }
 
     #[test]
