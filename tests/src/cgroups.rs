@@ -41,11 +41,6 @@ impl Cgroup {
         }
     }
 
-    /// Where the hierarchy is mounted.
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
     /// Its directory.
     pub fn directory(&self) -> &Path {
         &self.top

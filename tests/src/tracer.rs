@@ -144,6 +144,11 @@ impl Tracer {
         self.directory.path().join(name)
     }
 
+    /// Its standard error so far.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(self.path(STDERR)).unwrap_or_default()
+    }
+
     /// Sends a signal.
     pub fn signal(&self, number: Signal) {
         self.running.signal(number);

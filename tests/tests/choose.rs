@@ -7,7 +7,6 @@ use std::process::{ChildStdout, Command, Stdio};
 
 use rustix::process::Signal;
 use serde_json::Value;
-use tests::cgroups::Cgroup;
 use tests::chosen::{Peers, TRAFFIC, peers, play, staying};
 use tests::compare::{assert_equal, assert_whole_lives, finals};
 use tests::generator::Workload;
@@ -351,39 +350,4 @@ fn what_is_left_out_and_own_addresses_are_read_again_too() {
         connect_until_seen(&stage, "192.0.2.9", &mut stdout, &mut String::new());
         let _ = tracer.stop();
     }
-}
-
-#[test]
-fn a_cgroup_that_is_made_again_is_found_by_sighup() {
-    if !can_trace() {
-        return;
-    }
-    let acts = acts("listen 192.0.2.1:80\nshort 192.0.2.9 -> 192.0.2.1:80");
-    let mut stage = Stage::new(&acts);
-    play(&mut stage, &acts[..1]);
-    let (own, cgroup) = (std::process::id(), Cgroup::new());
-    let home = std::fs::read_to_string("/proc/self/cgroup").expect("a cgroup");
-    let home = home.lines().find_map(|line| line.strip_prefix("0::/"));
-    let home = cgroup
-        .root()
-        .join(home.expect("a cgroup of the v2 hierarchy"));
-    cgroup.make("service");
-    cgroup.take("service", own);
-    let option = format!("--cgroup {}/service", cgroup.path());
-    let (tracer, mut stdout) = start_service(&stage.host, &option);
-    let mut seen = String::new();
-    connect_until_seen(&stage, "192.0.2.9", &mut stdout, &mut seen);
-    // As systemd does with that of a service that is started again.
-    cgroup.make("elsewhere");
-    for pid in [own, tracer.pid()] {
-        cgroup.take("elsewhere", pid);
-    }
-    std::fs::remove_dir(cgroup.directory().join("service")).expect("an empty cgroup");
-    cgroup.make("service");
-    cgroup.take("service", own);
-    tracer.signal(Signal::HUP);
-    connect_until_seen(&stage, "192.0.2.9", &mut stdout, &mut seen);
-    let finished = tracer.stop();
-    std::fs::write(home.join("cgroup.procs"), own.to_string()).expect("going home");
-    assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
 }

@@ -2,12 +2,15 @@
 
 use std::fmt::Write as _;
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::Value;
 use tests::cgroups::Cgroup;
 use tests::compare::{assert_equal, assert_whole_lives, finals};
 use tests::generator::Workload;
-use tests::harness::{can_trace, program};
+use tests::harness::{PATIENCE, can_trace, program};
 use tests::namespace::Namespace;
 use tests::tracer::{Finished, Tracer};
 use tests::truth::End;
@@ -178,6 +181,51 @@ fn unit_and_container_are_cgroups_by_name() {
         },
         |_, end, [_, client]| end.owner_pid == Some(client),
     );
+}
+
+#[test]
+fn a_unit_that_was_started_again_is_found_by_sighup() {
+    if !can_trace() {
+        return;
+    }
+    let (cgroup, namespace) = (Cgroup::new(), Namespace::new());
+    let unit = format!("again-{}.service", std::process::id());
+    // As systemd does: one that was started again is in another cgroup of the same name.
+    let start_unit = || {
+        cgroup.make(&unit);
+        let mut churn = Workload::start(&namespace, "churn --connections 24 --gate");
+        let truth = churn.ready();
+        let pids = [truth.pids("server")[0], truth.pids("client")[0]];
+        pids.iter().for_each(|pid| cgroup.take(&unit, *pid));
+        (churn, pids)
+    };
+    // Returns how many ends these processes have.
+    let finish = |(mut churn, pids): (Workload, [u32; 2])| {
+        churn.go();
+        let truth = churn.finish();
+        std::fs::remove_dir(cgroup.directory().join(&unit)).expect("an empty cgroup");
+        let owners = truth.ends().filter_map(|(_, end)| end.owner_pid);
+        owners.filter(|pid| pids.contains(pid)).count()
+    };
+    let first = start_unit();
+    let netns = namespace.inode();
+    let line = Tracer::command(&format!("--format json --netns {netns} --unit {unit}"));
+    // On a terminal the signal would end it.
+    let mut command = Command::new("setsid");
+    command.arg(line.get_program()).args(line.get_args());
+    let tracer = Tracer::start_as(command);
+    let ends = finish(first);
+    let second = start_unit();
+    tracer.signal(Signal::HUP);
+    let since = Instant::now();
+    while !tracer.said().contains("chosen anew") {
+        assert!(since.elapsed() < PATIENCE, "{}", tracer.said());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let ends = [ends, finish(second)];
+    let finished = tracer.stop().lossless();
+    assert!(ends.iter().all(|count| *count > 0), "{ends:?}");
+    assert_eq!(finals(&finished).len(), ends.iter().sum::<usize>());
 }
 
 #[test]
