@@ -1,13 +1,16 @@
 //! `--interval`: what happened within each stretch of time adds up to the summary, exactly.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::Ipv4Addr;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
+use tests::cgroups::Cgroup;
 use tests::compare::number;
 use tests::generator::Workload;
-use tests::harness::{can_trace, program};
+use tests::harness::{can_trace, copy_for_everybody, program};
 use tests::intervals::{
     ALL, COLUMNS, assert_adds_up, assert_summary, assert_wire_at_ends, columns, intervals, lines,
     of_summary, sums, wait_for_bytes,
@@ -15,6 +18,7 @@ use tests::intervals::{
 use tests::listing::{Pair, listener};
 use tests::mmdb::Mmdb;
 use tests::namespace::Namespace;
+use tests::peering::Place;
 use tests::replay::{Folder, replay};
 use tests::tracer::{Finished, Tracer};
 
@@ -324,4 +328,87 @@ fn sampling_has_intervals_too() {
     assert!(count >= 2, "{count} intervals");
     assert_eq!(total[4..], [2, 600, 600, 0, 0, 0, 0]);
     assert_summary(&records, &finished.summary, &TABLES);
+}
+
+#[test]
+fn each_row_is_of_its_user_container_place_and_namespace() {
+    const USER: u32 = 65_534;
+    let Some(place) = Place::new() else { return };
+    let (other, cgroup) = (Namespace::new(), Cgroup::new());
+    let container = format!("{:064x}", std::process::id());
+    let scope = format!("docker-{container}.scope");
+    cgroup.make(&scope);
+    let network = |country: &str, asn: &str| json!({"country_code": country, "asn": asn});
+    let database = place.path("networks.mmdb");
+    Mmdb::new("Test-Flat")
+        .with("192.0.2.0/24", &network("NZ", "AS64500"))
+        .with("192.0.2.128/25", &network("AU", "AS64501"))
+        .write(&database);
+    let everywhere = format!("--netns {} --geoip {}", other.inode(), database.display());
+    // The tracer finds a namespace by a process in it.
+    let mut contained = Workload::start(&other, "churn --connections 24 --gate");
+    let truth = contained.ready();
+    for pid in truth.pids("server").into_iter().chain(truth.pids("client")) {
+        cgroup.take(&scope, pid);
+    }
+    let path = place.path("intervals.jsonl");
+    let by = "--by user,container,country,asn,class,netns";
+    let options = format!(
+        "{everywhere} {by} --interval 1h --output {}",
+        path.display()
+    );
+    let recording = place.trace(&everywhere);
+    let tracer = Tracer::start(&place.namespace, &options);
+    for ip in ["192.0.2.7", "192.0.2.7", "192.0.2.200", "127.0.0.1"] {
+        place.connect(ip);
+    }
+    contained.go();
+    contained.finish();
+    let (_folder, workload) = copy_for_everybody("CONNTRACER_WORKLOAD", "workload");
+    let mut command = Command::new(workload);
+    command.args(["churn", "--connections", "12"]).uid(USER);
+    let output = other.run(|| command.output()).expect("running it");
+    assert!(output.status.success(), "{output:?}");
+    other.wait_for_goodbyes();
+    let (records, finished) = recording.stop();
+    let _ = finished.lossless();
+    let _ = tracer.stop().lossless();
+    let intervals = lines(&path);
+
+    let ends = ["close", "open_at_exit", "failed"];
+    let is_end = |record: &&Value| ends.iter().any(|end| record["event"] == *end);
+    let finals: Vec<_> = records.iter().filter(is_end).collect();
+    for (by, column, of) in [
+        ("user", "uid", "/process/uid"),
+        ("container", "container", "/process/container/id"),
+        ("country", "country", "/peer/country"),
+        ("asn", "asn", "/peer/asn"),
+        ("netns", "netns", "/netns"),
+    ] {
+        let mut expected: BTreeMap<String, [u64; 3]> = BTreeMap::new();
+        for record in &finals {
+            let key = record.pointer(of).unwrap_or(&Value::Null).to_string();
+            let bytes = ["tx", "rx"].map(|way| number(&record["bytes"][way]));
+            let row = expected.entry(key).or_default();
+            *row = [row[0] + 1, row[1] + bytes[0], row[2] + bytes[1]];
+        }
+        let mut told: BTreeMap<String, [u64; 3]> = BTreeMap::new();
+        for line in intervals.iter().filter(|line| line["by"] == by) {
+            let row = told.entry(line[column].to_string()).or_default();
+            let count = |name: &str| number(&line[name]);
+            let connections = count("accepts") + count("connects");
+            *row = [
+                row[0] + connections,
+                row[1] + count("tx"),
+                row[2] + count("rx"),
+            ];
+        }
+        assert_eq!(told, expected, "by {by}");
+        let kinds = if by == "country" || by == "asn" { 3 } else { 2 };
+        assert_eq!(told.len(), kinds, "by {by}: {told:?}");
+    }
+    let classes = sums(&intervals, "class");
+    let connections = |class: &str| classes[class][0] + classes[class][1];
+    assert_eq!(connections("\"documentation\""), 2 * 3);
+    assert_eq!(connections("\"loopback\""), 2 * (1 + 24 + 12));
 }
