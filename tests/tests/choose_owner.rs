@@ -196,7 +196,9 @@ fn a_unit_that_was_started_again_is_found_by_sighup() {
         let mut churn = Workload::start(&namespace, "churn --connections 24 --gate");
         let truth = churn.ready();
         let pids = [truth.pids("server")[0], truth.pids("client")[0]];
-        pids.iter().for_each(|pid| cgroup.take(&unit, *pid));
+        for pid in pids {
+            cgroup.take(&unit, pid);
+        }
         (churn, pids)
     };
     // Returns how many ends these processes have.

@@ -346,8 +346,8 @@ fn each_row_is_of_its_user_container_place_and_namespace() {
         .write(&database);
     let everywhere = format!("--netns {} --geoip {}", other.inode(), database.display());
     // The tracer finds a namespace by a process in it.
-    let mut contained = Workload::start(&other, "churn --connections 24 --gate");
-    let truth = contained.ready();
+    let mut inside = Workload::start(&other, "churn --connections 24 --gate");
+    let truth = inside.ready();
     for pid in truth.pids("server").into_iter().chain(truth.pids("client")) {
         cgroup.take(&scope, pid);
     }
@@ -357,23 +357,23 @@ fn each_row_is_of_its_user_container_place_and_namespace() {
         "{everywhere} {by} --interval 1h --output {}",
         path.display()
     );
-    let recording = place.trace(&everywhere);
+    let witness = place.trace(&everywhere);
     let tracer = Tracer::start(&place.namespace, &options);
     for ip in ["192.0.2.7", "192.0.2.7", "192.0.2.200", "127.0.0.1"] {
         place.connect(ip);
     }
-    contained.go();
-    contained.finish();
+    inside.go();
+    inside.finish();
     let (_folder, workload) = copy_for_everybody("CONNTRACER_WORKLOAD", "workload");
     let mut command = Command::new(workload);
     command.args(["churn", "--connections", "12"]).uid(USER);
     let output = other.run(|| command.output()).expect("running it");
     assert!(output.status.success(), "{output:?}");
     other.wait_for_goodbyes();
-    let (records, finished) = recording.stop();
+    let (records, finished) = witness.stop();
     let _ = finished.lossless();
     let _ = tracer.stop().lossless();
-    let intervals = lines(&path);
+    let told_lines = lines(&path);
 
     let ends = ["close", "open_at_exit", "failed"];
     let is_end = |record: &&Value| ends.iter().any(|end| record["event"] == *end);
@@ -393,7 +393,7 @@ fn each_row_is_of_its_user_container_place_and_namespace() {
             *row = [row[0] + 1, row[1] + bytes[0], row[2] + bytes[1]];
         }
         let mut told: BTreeMap<String, [u64; 3]> = BTreeMap::new();
-        for line in intervals.iter().filter(|line| line["by"] == by) {
+        for line in told_lines.iter().filter(|line| line["by"] == by) {
             let row = told.entry(line[column].to_string()).or_default();
             let count = |name: &str| number(&line[name]);
             let connections = count("accepts") + count("connects");
@@ -407,7 +407,7 @@ fn each_row_is_of_its_user_container_place_and_namespace() {
         let kinds = if by == "country" || by == "asn" { 3 } else { 2 };
         assert_eq!(told.len(), kinds, "by {by}: {told:?}");
     }
-    let classes = sums(&intervals, "class");
+    let classes = sums(&told_lines, "class");
     let connections = |class: &str| classes[class][0] + classes[class][1];
     assert_eq!(connections("\"documentation\""), 2 * 3);
     assert_eq!(connections("\"loopback\""), 2 * (1 + 24 + 12));
