@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn the_last_lines_of_what_failed_are_kept() {
-        let many: Vec<String> = (0..100).map(|n| format!("line {n}\r\n")).collect();
+        let many: Vec<String> = (0..200).map(|n| format!("line {n}\r\n")).collect();
         let mut run = console(&[BEGIN, "well", WELL, BEGIN]);
         for line in &many {
             run.take(line);
@@ -277,8 +277,8 @@ mod tests {
         let excerpts = run.excerpts();
         assert_eq!(excerpts.len(), 2, "{excerpts:?}");
         assert_eq!(
-            (&*excerpts[0][0], &*excerpts[0][39]),
-            ("line 60", "line 99")
+            (&*excerpts[0][0], &*excerpts[0][149]),
+            ("line 50", "line 199")
         );
         assert_eq!(excerpts[1], ["[    9.0] Kernel panic - not syncing"]);
     }
