@@ -1,7 +1,9 @@
 //! What every test needs: whether it can run here, where the programs are, waiting with a bound.
 
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -117,9 +119,12 @@ pub fn copy_for_everybody(variable: &str, name: &str) -> (TempDir, PathBuf) {
 pub struct Running(Child);
 
 impl Running {
-    /// Starts it.
+    /// Starts it. What whoever runs the tests ignores, in the background of a script or under nohup, it
+    /// does not: a program that a person starts would not either.
     pub fn start(command: &mut Command) -> Self {
         let name = command.get_program().to_owned();
+        // SAFETY: `signal` may be called between fork and exec.
+        unsafe { command.pre_exec(heed_signals) };
         Self(
             command
                 .spawn()
@@ -167,6 +172,16 @@ impl Running {
         }
         Some(self.0.wait().expect("waiting for a child"))
     }
+}
+
+fn heed_signals() -> io::Result<()> {
+    for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP] {
+        // SAFETY: no handler is installed, so nothing of ours is ever called.
+        if unsafe { libc::signal(signal, libc::SIG_DFL) } == libc::SIG_ERR {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
 }
 
 impl Drop for Running {

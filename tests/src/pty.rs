@@ -29,11 +29,10 @@ pub fn open(columns: u16) -> (OwnedFd, OwnedFd) {
 /// Runs `command` with this terminal as the controlling one, and as its standard streams.
 pub fn on(slave: &OwnedFd, command: &Command) -> Command {
     let stdio = || Stdio::from(slave.try_clone().expect("a descriptor"));
-    // Makes the terminal the controlling one, then becomes the program. Who runs the tests in the
-    // background of a script ignores Ctrl-C; a program that a person starts does not.
-    let mut on_terminal = Command::new("env");
+    // Makes the terminal the controlling one, then becomes the program.
+    let mut on_terminal = Command::new("setsid");
     on_terminal
-        .args(["--default-signal", "setsid", "--ctty"])
+        .arg("--ctty")
         .arg(command.get_program())
         .args(command.get_args());
     on_terminal.stdin(stdio()).stdout(stdio()).stderr(stdio());
