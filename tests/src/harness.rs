@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -112,6 +112,17 @@ pub fn copy_for_everybody(variable: &str, name: &str) -> (TempDir, PathBuf) {
     let status = cp.arg(program(variable, name)).arg(&copy).status();
     assert!(status.expect("running cp").success());
     (directory, copy)
+}
+
+/// A folder to carry a page out in, and in it one of programs, with conntracer.
+pub fn workplace() -> (TempDir, PathBuf) {
+    let folder = TempDir::new().expect("a temporary directory");
+    let bin = folder.path().join("bin");
+    std::fs::create_dir(&bin).expect("a folder");
+    let ours = program("CONNTRACER_BIN", "conntracer");
+    let ours = ours.canonicalize().expect("conntracer is built");
+    symlink(ours, bin.join("conntracer")).expect("a link");
+    (folder, bin)
 }
 
 /// A child process that ends with its test, whatever happens.

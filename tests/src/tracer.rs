@@ -56,6 +56,17 @@ impl Tracer {
         command
     }
 
+    /// The same on no terminal, wherever the test runs: there, a hangup would end it.
+    pub fn service(line: &str) -> Command {
+        let tracer = Self::command(line);
+        let mut command = Command::new("setsid");
+        command
+            .arg(tracer.get_program())
+            .args(tracer.get_args())
+            .stdin(Stdio::null());
+        command
+    }
+
     /// Starts it on `namespace` with JSON lines on its standard output, which are collected.
     pub fn start(namespace: &Namespace, line: &str) -> Self {
         let line = format!("--format json --netns {} {line}", namespace.inode());

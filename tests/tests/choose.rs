@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::net::{IpAddr, TcpStream};
-use std::process::{ChildStdout, Command, Stdio};
+use std::process::ChildStdout;
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -240,16 +240,10 @@ fn an_older_connection_is_chosen_by_its_device() {
     leave(inhabitant);
 }
 
-/// A tracer that is on no terminal, wherever the test runs, and its records as they come.
+/// A tracer that is on no terminal, and its records as they come.
 fn start_service(namespace: &Namespace, option: &str) -> (Tracer, ChildStdout) {
     let line = format!("--format json --netns {} {option}", namespace.inode());
-    let tracer = Tracer::command(&line);
-    let mut command = Command::new("setsid");
-    command
-        .arg(tracer.get_program())
-        .args(tracer.get_args())
-        .stdin(Stdio::null());
-    Tracer::start_with_pipe(command)
+    Tracer::start_with_pipe(Tracer::service(&line))
 }
 
 /// Makes connections until one is in the records.

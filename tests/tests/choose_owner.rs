@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::net::{TcpListener, TcpStream};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -211,11 +210,8 @@ fn a_unit_that_was_started_again_is_found_by_sighup() {
     };
     let first = start_unit();
     let netns = namespace.inode();
-    let line = Tracer::command(&format!("--format json --netns {netns} --unit {unit}"));
-    // On a terminal the signal would end it.
-    let mut command = Command::new("setsid");
-    command.arg(line.get_program()).args(line.get_args());
-    let tracer = Tracer::start_as(command);
+    let line = format!("--format json --netns {netns} --unit {unit}");
+    let tracer = Tracer::start_as(Tracer::service(&line));
     let ends = finish(first);
     let second = start_unit();
     tracer.signal(Signal::HUP);

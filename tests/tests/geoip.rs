@@ -2,7 +2,7 @@
 //! files, and what is no database is named.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -298,15 +298,21 @@ fn a_replay_tells_what_was_recorded_or_what_a_database_says_now() {
     assert_eq!(row(&replayed.summary, "192.0.2.7")["asn"], 64_504);
 }
 
-#[test]
-fn without_root_and_by_sampling_it_is_the_same() {
-    let Some(place) = Place::new() else { return };
+/// Open connections over loopback, and a database that has that in Germany.
+fn held_in_germany(place: &Place) -> (PathBuf, Workload) {
     let path = place.path("city.mmdb");
     Mmdb::new("Test-City")
         .with("127.0.0.0/8", &city("DE", "Köln"))
         .write(&path);
     let mut held = Workload::start(&place.namespace, "hold --connections 2");
     held.ready();
+    (path, held)
+}
+
+#[test]
+fn without_root_and_by_sampling_it_is_the_same() {
+    let Some(place) = Place::new() else { return };
+    let (path, held) = held_in_germany(&place);
     let summary = place.path("summary.json");
     let mut command = Command::new(program("CONNTRACER_BIN", "conntracer"));
     command.args([
@@ -339,12 +345,7 @@ fn without_root_and_by_sampling_it_is_the_same() {
 #[test]
 fn a_list_of_sockets_tells_where_the_peers_are_that_are_connected_now() {
     let Some(place) = Place::new() else { return };
-    let path = place.path("city.mmdb");
-    Mmdb::new("Test-City")
-        .with("127.0.0.0/8", &city("DE", "Köln"))
-        .write(&path);
-    let mut held = Workload::start(&place.namespace, "hold --connections 2");
-    held.ready();
+    let (path, held) = held_in_germany(&place);
     let list = |format: &str| {
         let mut command = Command::new(program("CONNTRACER_BIN", "conntracer"));
         command.args([

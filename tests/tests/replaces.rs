@@ -12,7 +12,7 @@ use std::process::{ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tests::harness::{PATIENCE, Running, can_run, can_trace, program, say, shell};
+use tests::harness::{PATIENCE, Running, can_run, can_trace, say, shell, workplace};
 use tests::page::{Block, Kind, addresses, blocks, commands, timeless, with_outputs};
 use tests::stage::{Act, HOST, Stage, acts};
 use tests::tracer::Tracer;
@@ -199,12 +199,7 @@ struct Show {
 
 impl Show {
     fn new(stage: Stage) -> Self {
-        let folder = TempDir::new().expect("a temporary directory");
-        let bin = folder.path().join("bin");
-        std::fs::create_dir(&bin).expect("a folder");
-        let ours = program("CONNTRACER_BIN", "conntracer");
-        let ours = ours.canonicalize().expect("conntracer is built");
-        symlink(ours, bin.join("conntracer")).expect("a link");
+        let (folder, bin) = workplace();
         let has_psutil = |python| runs(python, &["-c", "import psutil"]);
         if has_psutil("python3") {
             // As it is.

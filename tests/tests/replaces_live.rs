@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 use tempfile::TempDir;
 use tests::capture::Capture;
-use tests::harness::{PATIENCE, Running, can_run, can_trace, program, say, shell};
+use tests::harness::{PATIENCE, Running, can_run, can_trace, say, shell, workplace};
 use tests::mmdb::Mmdb;
 use tests::namespace::ip;
 use tests::page::{Block, Kind, blocks, commands, nameless, with_outputs};
@@ -288,12 +288,7 @@ struct Show {
 
 impl Show {
     fn new(stage: Stage) -> Self {
-        let folder = TempDir::new().expect("a temporary directory");
-        let bin = folder.path().join("bin");
-        std::fs::create_dir(&bin).expect("a folder");
-        let ours = program("CONNTRACER_BIN", "conntracer");
-        let ours = ours.canonicalize().expect("conntracer is built");
-        symlink(ours, bin.join("conntracer")).expect("a link");
+        let (folder, bin) = workplace();
         if Path::new(PYTHON).exists() {
             symlink(PYTHON, bin.join("python3")).expect("a link");
         }

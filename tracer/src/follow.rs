@@ -9,14 +9,12 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use crate::bpf::follow::Followed;
 use crate::carrier::pids;
 use crate::carrier::stat::Stat;
-
-/// `/proc/self/ns/pid` of processes outside containers; the kernel fixes it.
-const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
+use crate::process::in_initial_namespace;
 
 /// Whether process ids here are those of the kernel side.
 pub fn ids_are_the_kernels() -> bool {
-    let namespace = std::fs::read_link("/proc/self/ns/pid");
-    namespace.map_or(true, |link| link.as_os_str() == INITIAL_PID_NAMESPACE)
+    // Where that cannot be read, they are taken for it.
+    in_initial_namespace().unwrap_or(true)
 }
 
 /// Follows `roots` and all that they started and that still runs. To be called once the programs are

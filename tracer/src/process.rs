@@ -30,6 +30,7 @@ use crate::record::{self, ProcessDetails};
 use cgroup::Place;
 use cgroups::Cgroups;
 use generations::Generations;
+pub use proc_fs::in_initial_namespace;
 use proc_fs::{Alive, ProcFs};
 use told::Told;
 use users::UserNames;

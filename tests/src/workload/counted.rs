@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -313,5 +313,18 @@ pub(super) fn exchange(
         server.send_all(bytes)? && client.skip(bytes)?,
         "the connection broke"
     );
+    Ok(())
+}
+
+/// Waits until `done`; if that does not come, fails with `otherwise`.
+pub(super) fn wait_until(
+    otherwise: &'static str,
+    done: impl Fn() -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
+    let since = Instant::now();
+    while !done()? {
+        ensure!(since.elapsed() < PATIENCE, otherwise);
+        std::thread::sleep(Duration::from_millis(1));
+    }
     Ok(())
 }

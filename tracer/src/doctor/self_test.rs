@@ -14,6 +14,7 @@ use crate::bpf::ring::Ring;
 use crate::bpf::sample::Samplers;
 use crate::collect::{Collector, Wanted};
 use crate::options::{Events, FilterOptions, Options};
+use crate::process::in_initial_namespace;
 use crate::record::{EventKind, Record};
 use crate::track::Track;
 use crate::{host, names};
@@ -27,9 +28,6 @@ const WANTED: Wanted = Wanted {
     stages: true,
     traffic: false,
 };
-
-/// `/proc/self/ns/pid` of processes outside containers; the kernel fixes it.
-const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
 
 /// How the self-test went.
 pub enum Trial {
@@ -139,10 +137,8 @@ fn closes(records: &[Record]) -> usize {
 
 fn own() -> io::Result<Own> {
     let name = std::fs::read("/proc/self/comm")?;
-    let namespace = std::fs::read_link("/proc/self/ns/pid")?;
-    let outermost = namespace.as_os_str() == INITIAL_PID_NAMESPACE;
     Ok(Own {
         name: names::escape(name.strip_suffix(b"\n").unwrap_or(&name)).into(),
-        pid: outermost.then(std::process::id),
+        pid: in_initial_namespace()?.then(std::process::id),
     })
 }

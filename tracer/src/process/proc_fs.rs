@@ -1,6 +1,6 @@
 //! What `/proc/PID` says of a process while it lives.
 
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 
@@ -16,6 +16,11 @@ use crate::record::ProcessName;
 const INITIAL: u64 = 4_026_531_836;
 /// Bytes of a file that are read at most.
 const MAX_TEXT: u64 = 64 << 10;
+
+/// Whether process ids here are those of the initial pid namespace, which the kernel side uses.
+pub fn in_initial_namespace() -> io::Result<bool> {
+    Ok(std::fs::metadata("/proc/self/ns/pid")?.ino() == INITIAL)
+}
 
 /// `/proc`, if it may be asked.
 #[derive(Clone, Copy, Debug)]
@@ -37,12 +42,10 @@ impl ProcFs {
     /// The same if it has the numbers of the initial pid namespace; else those are other processes
     /// there, and it is never asked.
     pub fn of_initial_namespace() -> Self {
-        let namespace = std::fs::metadata("/proc/self/ns/pid").map(|file| file.ino());
         let own = std::fs::read_link("/proc/self");
         let own = own.ok().and_then(|link| link.to_str()?.parse().ok());
         Self {
-            is_asked: namespace.is_ok_and(|inode| inode == INITIAL)
-                && own == Some(std::process::id()),
+            is_asked: in_initial_namespace().unwrap_or(false) && own == Some(std::process::id()),
         }
     }
 

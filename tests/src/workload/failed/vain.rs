@@ -1,11 +1,10 @@
 //! Connections that nobody accepts.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 
-use super::super::counted::{Counted, PATIENCE};
+use super::super::counted::{Counted, wait_until};
 use super::super::path::TcpInfo;
 use super::super::report::say;
 use crate::truth::{End, Line};
@@ -43,14 +42,9 @@ pub(in crate::workload) fn connect_in_vain(
     let mut client = Counted::connect(address)?;
     ensure!(client.send_all(100)?, "the listener reset the connection");
     // On its way it could come after the listener's end.
-    let since = Instant::now();
-    while TcpInfo::of(client.stream())?.unacked() > 0 {
-        ensure!(
-            since.elapsed() < PATIENCE,
-            "nobody acknowledges what was sent"
-        );
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wait_until("nobody acknowledges what was sent", || {
+        Ok(TcpInfo::of(client.stream())?.unacked() == 0)
+    })?;
     say(&Line::Server(unaccepted(&client, closer)))?;
     Ok(client)
 }

@@ -1,11 +1,10 @@
 //! Endings that leave something behind, or that data outlives.
 
 use std::net::Shutdown;
-use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 
-use super::super::counted::{Counted, PATIENCE};
+use super::super::counted::{Counted, wait_until};
 use super::{end_first, end_last, raw};
 use crate::truth::End;
 
@@ -95,17 +94,5 @@ fn send(socket: &mut Counted, length: usize) -> anyhow::Result<()> {
 
 fn receive(socket: &mut Counted, length: usize) -> anyhow::Result<()> {
     ensure!(socket.skip(length)?, "the stream ended early");
-    Ok(())
-}
-
-fn wait_until(
-    otherwise: &'static str,
-    done: impl Fn() -> anyhow::Result<bool>,
-) -> anyhow::Result<()> {
-    let since = Instant::now();
-    while !done()? {
-        ensure!(since.elapsed() < PATIENCE, otherwise);
-        std::thread::sleep(Duration::from_millis(1));
-    }
     Ok(())
 }
